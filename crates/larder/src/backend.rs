@@ -1,0 +1,495 @@
+//! What an engine implements: one write path, a few paged reads, `close`.
+//!
+//! A [`Store`](crate::Store) talks to a `dyn Backend` and to nothing else. The in-memory and the SQLite
+//! backend live here, one module each; others are handed to
+//! [`Store::with_backend`](crate::Store::with_backend) and prove themselves with the conformance suite in
+//! `larder::testing`.
+//!
+//! Names, sizes and queries have been checked when a request arrives: a backend need not check them again.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::{
+    bus::Bus,
+    error::Result,
+    event::{Event, Payload, Position},
+    event_log::{Appended, Compacted, Expected, LogInfo, StreamInfo},
+    page::Page,
+    query::{AppendCondition, Query},
+};
+
+/// A boxed future, as the methods of [`Backend`] return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An engine that keeps what a store writes.
+///
+/// Every method may be called from any thread, at any time, also after `close`.
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// Commits a batch, all of it or nothing.
+    ///
+    /// - It takes effect, or is enqueued, when first polled; dropping the future after that does not cancel it.
+    /// - Operations run in order, and each sees the earlier ones. The first failing guard fails the batch, and
+    ///   the error carries that operation's index.
+    /// - A batch id seen before (and kept) writes nothing and answers as the first time.
+    /// - The answer comes after the commit is durable as configured, and after the bus was told.
+    /// - `Conflict`, `ConditionFailed`, `AlreadyExists`, `InvalidArgument`, `TooLarge`: nothing was written.
+    fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>>;
+
+    /// Reads a page of events, in one atomic look.
+    ///
+    /// - Ascending by position, or descending; only visible events (not compacted, not trimmed).
+    /// - `limit` events at most, and fewer when `max_bytes` of payload are reached (but at least one); then
+    ///   `next` is the last item's position and `through` is it too.
+    /// - A page that reaches the end has no `next`, and `through` is the log's head.
+    /// - An unknown log or stream is an empty page.
+    /// - A stored event that fails its checksum is `Corrupted`.
+    fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>>;
+
+    /// Reads a page of the streams of a log, ascending by UTF-8 bytes, those compacted empty included.
+    fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>>;
+
+    /// What is known of one stream; `None` if it never had an event or a mark.
+    fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>>;
+
+    /// What is known of every log, ascending by name.
+    fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>>;
+
+    /// What is known of one log.
+    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>>;
+
+    /// Reads a page of everything a log holds, for an export: see [`HistoryRow`].
+    fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>>;
+
+    /// Numbers about the store. May count, so it can take a while.
+    fn stats(&self) -> BoxFuture<'_, Result<StoreStats>>;
+
+    /// Re-checks everything stored: checksums, contiguity, indexes against what they index, audited conditions.
+    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>>;
+
+    /// Copies the store to a file that must not exist, while reads and writes go on.
+    fn backup(&self, destination: PathBuf, progress: Progress) -> BoxFuture<'_, Result<()>>;
+
+    /// Where commits are announced.
+    fn bus(&self) -> &Bus;
+
+    /// Ends all work. Idempotent; every other call is `Closed` afterwards.
+    fn close(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// A batch to commit.
+#[derive(Debug)]
+pub struct CommitRequest {
+    /// The batch's id, if its repetition is to be recognised.
+    pub id: Option<Uuid>,
+    /// What to do, in order.
+    pub operations: Vec<Operation>,
+    /// The caller waits on a plain thread, which the backend may use to commit.
+    pub on_callers_thread: bool,
+}
+
+/// The answer to a committed batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitReply {
+    /// One outcome for each operation, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// An event to append, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventData {
+    /// Its type.
+    pub event_type: String,
+    /// What it says.
+    pub payload: Payload,
+    /// A JSON object about it.
+    pub metadata: Option<String>,
+    /// Its tags, each once.
+    pub tags: Vec<String>,
+    /// The id given by the caller.
+    pub id: Option<Uuid>,
+}
+
+/// An append to a log: see [`EventLog::append`](crate::EventLog::append).
+#[derive(Debug, Clone)]
+pub struct AppendOperation {
+    /// The log.
+    pub log: Arc<str>,
+    /// The stream, if the events belong to one.
+    pub stream: Option<String>,
+    /// Where the writer believes the stream to be; `Any` without a stream.
+    pub expected: Expected,
+    /// The second guard.
+    pub condition: Option<AppendCondition>,
+    /// What to append. Empty: nothing is checked or written.
+    pub events: Vec<EventData>,
+}
+
+/// One operation of a batch.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Appends events.
+    Append(AppendOperation),
+    /// Fails with `Conflict` unless the stream's head is this.
+    RequireHead {
+        /// The log.
+        log: Arc<str>,
+        /// The stream.
+        stream: String,
+        /// Its required head.
+        head: u64,
+    },
+    /// Fails with `ConditionFailed` if an event matches.
+    RequireNoneMatch {
+        /// The log.
+        log: Arc<str>,
+        /// The condition.
+        condition: AppendCondition,
+    },
+    /// Hides and deletes the events of a stream through a sequence number.
+    Compact {
+        /// The log.
+        log: Arc<str>,
+        /// The stream.
+        stream: String,
+        /// The last `seq_nr` to hide; beyond the head it means the head.
+        through: u64,
+    },
+    /// Raises the compaction mark of a stream without live events.
+    RaiseMark {
+        /// The log.
+        log: Arc<str>,
+        /// The stream.
+        stream: String,
+        /// The new mark, and head; a lower one than today's changes nothing.
+        through: u64,
+    },
+    /// Hides and deletes the events of a log through a position.
+    Trim {
+        /// The log.
+        log: Arc<str>,
+        /// The last position to hide; beyond the head it means the head.
+        through: Position,
+    },
+    /// Removes what conditions still see of hidden events, through a position.
+    Forget {
+        /// The log.
+        log: Arc<str>,
+        /// The last position to forget.
+        through: Position,
+    },
+    /// Removes a log and everything in it but its head: positions are never reused.
+    DropLog {
+        /// The log.
+        log: Arc<str>,
+    },
+    /// Starts or ends keeping the conditions of appends, for `verify`.
+    AuditConditions {
+        /// The log.
+        log: Arc<str>,
+        /// Whether to keep them.
+        enabled: bool,
+    },
+    /// Writes rows of an export as they are. Positions must lie above the log's head.
+    Restore {
+        /// The log.
+        log: Arc<str>,
+        /// The rows, in the order in which they were exported.
+        rows: Vec<HistoryRow>,
+    },
+}
+
+/// What an operation answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// To an append.
+    Appended(Appended),
+    /// To a compaction, a raised mark or a trim.
+    Compacted(Compacted),
+    /// To everything else.
+    Done,
+}
+
+/// Which events to read.
+#[derive(Debug, Clone)]
+pub enum EventSource {
+    /// Those of a stream with `from <= seq_nr <= to`.
+    Stream {
+        /// The stream.
+        stream: String,
+        /// The first `seq_nr`.
+        from: u64,
+        /// The last `seq_nr`.
+        to: u64,
+    },
+    /// Those that match.
+    Query(Query),
+}
+
+/// A request for a page of events.
+#[derive(Debug, Clone)]
+pub struct EventRead {
+    /// The log.
+    pub log: Arc<str>,
+    /// Which events.
+    pub source: EventSource,
+    /// Exclusive: above it when ascending, below it when descending.
+    pub after: Option<Position>,
+    /// The most events.
+    pub limit: Option<usize>,
+    /// The most payload bytes, at least one event all the same.
+    pub max_bytes: Option<usize>,
+    /// Backwards.
+    pub descending: bool,
+}
+
+/// A request for a page of streams.
+#[derive(Debug, Clone)]
+pub struct StreamsRead {
+    /// The log.
+    pub log: Arc<str>,
+    /// Exclusive.
+    pub after: Option<String>,
+    /// The most streams.
+    pub limit: Option<usize>,
+    /// Ignored: streams have no payload.
+    pub max_bytes: Option<usize>,
+    /// Backwards.
+    pub descending: bool,
+}
+
+/// A request for a page of a log's history.
+#[derive(Debug, Clone)]
+pub struct HistoryRead {
+    /// The log.
+    pub log: Arc<str>,
+    /// Where the last page ended.
+    pub after: Option<HistoryCursor>,
+    /// The most rows.
+    pub limit: usize,
+}
+
+/// A place in a log's history; only its backend knows what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryCursor {
+    /// Which kind of row.
+    pub section: u8,
+    /// The last row's position or number.
+    pub number: u64,
+    /// The last row's name.
+    pub name: String,
+}
+
+/// A page of a log's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// The rows.
+    pub rows: Vec<HistoryRow>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<HistoryCursor>,
+}
+
+/// One row of what a log holds, in this order: `Stream`s with a mark, `Event`s and `Trace`s by position,
+/// `AppendId`s, `Condition`s, and at the end one `Log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HistoryRow {
+    /// The compaction mark of a stream.
+    Stream {
+        /// The stream.
+        stream: String,
+        /// Its mark.
+        compacted_through: u64,
+        /// The position of the event at the mark.
+        compacted_position: Position,
+    },
+    /// A visible event.
+    Event(Event),
+    /// What conditions still see of a hidden event.
+    Trace {
+        /// Its position.
+        position: Position,
+        /// Its type.
+        event_type: String,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// An id given by a caller.
+    AppendId(AppendId),
+    /// A condition that was kept.
+    Condition {
+        /// The first position of the append that it guarded.
+        position: Position,
+        /// The condition.
+        condition: AppendCondition,
+    },
+    /// The log itself.
+    Log {
+        /// Its head.
+        head: Position,
+        /// Through where it was trimmed.
+        trimmed_through: Position,
+        /// The highest hidden position.
+        compacted_through: Position,
+        /// Whether it keeps conditions.
+        audits_conditions: bool,
+    },
+}
+
+/// An id given by a caller, and what the append that carried it answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppendId {
+    /// The event's id.
+    pub id: Uuid,
+    /// What its append answered.
+    pub appended: Appended,
+    /// A digest of the whole append: see [`append_digest`].
+    pub digest: [u8; 16],
+}
+
+/// A digest of what an append says (stream, and each event's id, type and payload), to tell a retry from
+/// another append that reuses an id: SHA-256, cut to 16 bytes.
+#[must_use]
+pub fn append_digest(stream: Option<&str>, events: &[EventData]) -> [u8; 16] {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    let mut field = |tag: u8, bytes: &[u8]| {
+        hash.update([tag]);
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    field(0, stream.unwrap_or_default().as_bytes());
+    for event in events {
+        field(1, event.id.map(Uuid::into_bytes).as_ref().map_or(&[], |id| id));
+        field(2, event.event_type.as_bytes());
+        match &event.payload {
+            Payload::Json(json) => field(3, json.as_bytes()),
+            Payload::Bytes(bytes) => field(4, bytes),
+        }
+    }
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash.finalize()[..16]);
+    digest
+}
+
+/// Numbers about a store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// The backend, as the line at opening names it.
+    pub backend: String,
+    /// The bytes of its files, 0 in memory.
+    pub bytes: u64,
+    /// Each log, ascending by name.
+    pub logs: Vec<LogStats>,
+}
+
+/// Numbers about a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// The log.
+    pub info: LogInfo,
+    /// Its visible events.
+    pub events: u64,
+    /// Its streams, those compacted empty included.
+    pub streams: u64,
+    /// Visible events by type, ascending by name; the first 1,000 types.
+    pub types: Vec<(String, u64)>,
+}
+
+impl LogStats {
+    /// The numbers of a log, for backends.
+    #[must_use]
+    pub fn new(info: LogInfo, events: u64, streams: u64, types: Vec<(String, u64)>) -> Self {
+        Self { info, events, streams, types }
+    }
+}
+
+/// Told how far a long operation is: done, of total, in rows or pages.
+#[derive(Clone, Default)]
+pub struct Progress(Option<Arc<dyn Fn(u64, u64) + Send + Sync>>);
+
+impl Progress {
+    /// Calls back with done and total.
+    pub fn new(callback: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(callback)))
+    }
+
+    /// Reports progress.
+    pub fn report(&self, done: u64, total: u64) {
+        if let Some(callback) = &self.0 {
+            callback(done, total);
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
+/// What `verify` looked at, and what it found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Events whose checksum was recomputed.
+    pub events: u64,
+    /// Index entries compared with what they index.
+    pub index_entries: u64,
+    /// Conditions replayed against history.
+    pub conditions: u64,
+    /// What is wrong, the first 1,000 findings.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those.
+    pub more_findings: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Adds a finding, up to the bound.
+    pub fn find(&mut self, finding: Finding) {
+        const BOUND: usize = 1_000;
+        if self.findings.len() < BOUND {
+            self.findings.push(finding);
+        } else {
+            self.more_findings += 1;
+        }
+    }
+}
+
+/// One thing that `verify` found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The log it concerns, if one.
+    pub log: Option<String>,
+    /// The position it concerns, if one.
+    pub position: Option<Position>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(log) = &self.log {
+            write!(f, "log {log}: ")?;
+        }
+        if let Some(position) = self.position {
+            write!(f, "position {position}: ")?;
+        }
+        f.write_str(&self.problem)
+    }
+}

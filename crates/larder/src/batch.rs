@@ -1,0 +1,157 @@
+//! The one write path: every write is a batch, a single one a batch of one.
+
+use std::{fmt, marker::PhantomData, ops::Index};
+
+use uuid::Uuid;
+
+use crate::{
+    backend::{AppendOperation, CommitReply, CommitRequest, Operation},
+    error::{Error, Result},
+    event_log::EventLog,
+    limits::check_key,
+    operation::{Call, Write, WriteKind, outcome},
+    query::AppendCondition,
+    store::Store,
+};
+
+/// Writes that commit together or not at all.
+///
+/// Operations run in order, and each sees the earlier ones. The first guard that fails fails the batch; the
+/// error names its operation by [`index`](Error::index).
+///
+/// ```
+/// use larder::{NewEvent, Store};
+///
+/// # fn main() -> larder::Result<()> {
+/// let store = Store::memory();
+/// let (orders, audit) = (store.event_log("orders")?, store.event_log("audit")?);
+/// let mut batch = store.batch();
+/// let placed = batch.add(orders.append("order-1", 0, [NewEvent::new("Placed", &1)]));
+/// batch.add(audit.append_if([NewEvent::new("Seen", &1)], None));
+/// let committed = batch.commit().wait()?;
+/// assert_eq!(committed[placed].last_seq_nr, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a batch does nothing until it is committed"]
+pub struct WriteBatch {
+    store: Store,
+    id: Option<Uuid>,
+    operations: Vec<Result<Operation>>,
+}
+
+impl WriteBatch {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, id: None, operations: Vec::new() }
+    }
+
+    /// Gives the batch an id: committing it again under the same id writes nothing and answers as the first
+    /// time, so a commit of unknown outcome can be retried. Ids are kept for 24 hours.
+    pub fn id(mut self, id: Uuid) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Adds a write; its outcome is found in the [`Committed`] answer under the slot.
+    pub fn add<O: WriteKind>(&mut self, write: Write<O>) -> Slot<O> {
+        let (store, operation) = write.into_parts();
+        let same = store.is_same(&self.store);
+        let foreign = || Error::invalid("batch", "a write of another store");
+        self.push(if same { operation } else { Err(foreign()) })
+    }
+
+    /// Requires the stream's head to be this, without writing.
+    pub fn require_head(&mut self, log: &EventLog, stream: impl Into<String>, head: u64) {
+        let (log, stream) = (log.name_arc(), stream.into());
+        let checked = check_key("stream", &stream);
+        self.push::<()>(checked.map(|()| Operation::RequireHead { log, stream, head }));
+    }
+
+    /// Requires that no event matches, without writing.
+    pub fn require_none_match(&mut self, log: &EventLog, condition: AppendCondition) {
+        let checked = condition.fail_if_events_match.check();
+        self.push::<()>(checked.map(|()| Operation::RequireNoneMatch { log: log.name_arc(), condition }));
+    }
+
+    fn push<O>(&mut self, operation: Result<Operation>) -> Slot<O> {
+        self.operations.push(operation);
+        Slot { index: self.operations.len() - 1, kind: PhantomData }
+    }
+
+    /// Commits everything, or nothing.
+    ///
+    /// # Errors
+    /// Those of its operations, with [`Error::index`] set: `Conflict`, `ConditionFailed`, `AlreadyExists`,
+    /// `InvalidArgument`, `TooLarge`. Those of any commit: `Locked`, `Full`, `Closed`, `ReadOnly`, `Poisoned`,
+    /// `CommitUnknown`, `Io`.
+    pub fn commit(self) -> Call<Committed> {
+        Call::new(async move {
+            let limits = self.store.limits();
+            let operations = numbered(self.operations)?;
+            check_events(&operations, limits.append_events)?;
+            let backend = self.store.backend().await?;
+            let request = CommitRequest { id: self.id, operations, on_callers_thread: false };
+            backend.commit(request).await.map(|reply| Committed { reply })
+        })
+    }
+}
+
+/// The operations, or the first error among them with its index.
+fn numbered(operations: Vec<Result<Operation>>) -> Result<Vec<Operation>> {
+    let number =
+        |(index, operation): (usize, Result<Operation>)| operation.map_err(|error| error.at_index(index));
+    operations.into_iter().enumerate().map(number).collect()
+}
+
+/// A batch holds no more events than one append may.
+fn check_events(operations: &[Operation], limit: usize) -> Result<()> {
+    let events = |operation: &Operation| match operation {
+        Operation::Append(AppendOperation { events, .. }) => events.len(),
+        _ => 0,
+    };
+    let sum: usize = operations.iter().map(events).sum();
+    if sum > limit { Err(Error::too_large("batch events", limit as u64, sum as u64)) } else { Ok(()) }
+}
+
+/// Where a batch's answer holds the outcome of one added write.
+pub struct Slot<O> {
+    index: usize,
+    kind: PhantomData<fn() -> O>,
+}
+
+impl<O> Slot<O> {
+    /// The operation's index in the batch: compare with [`Error::index`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index
+    }
+}
+
+impl<O> Clone for Slot<O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Slot<O> {}
+
+impl<O> fmt::Debug for Slot<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({})", self.index)
+    }
+}
+
+/// The answer to a committed [`WriteBatch`]: index it with the slots that `add` gave.
+#[derive(Debug)]
+pub struct Committed {
+    reply: CommitReply,
+}
+
+impl<O: WriteKind> Index<Slot<O>> for Committed {
+    type Output = O::Outcome;
+
+    fn index(&self, slot: Slot<O>) -> &O::Outcome {
+        outcome::<O>(&self.reply.outcomes[slot.index])
+    }
+}

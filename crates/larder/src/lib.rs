@@ -1,0 +1,65 @@
+//! # Larder
+//!
+//! The local store for event-sourced and local-first applications: one library, one file.
+//!
+//! A [`Store`] is opened in memory for tests or on a SQLite file. It holds named logs of events
+//! ([`EventLog`]); a log holds streams (the events of one aggregate, guarded by an expected sequence
+//! number) and is queried by type and tag (guarded by an append condition: a *dynamic consistency
+//! boundary*, DCB). Everything that writes is a [`Write`]: await it, wait on it, or add it to a
+//! [`WriteBatch`] that commits atomically.
+//!
+//! ```
+//! use larder::{ErrorKind, NewEvent, Store};
+//!
+//! # fn main() -> larder::Result<()> {
+//! let store = Store::memory();
+//! let orders = store.event_log("orders")?;
+//!
+//! orders.append("order-1", 0, [NewEvent::new("Placed", &42).tag("customer:c1")]).wait()?;
+//! let error = orders.append("order-1", 0, [NewEvent::new("Placed", &43)]).wait().unwrap_err();
+//! assert!(matches!(error.kind(), ErrorKind::Conflict { expected: 0, actual: 1 }));
+//!
+//! for event in orders.read("order-1", ..).wait()? {
+//!     println!("{} {} {}", event.position, event.event_type, event.payload);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Operations are futures tied to no executor; `.wait()` drives one on a plain thread.
+
+mod batch;
+mod bus;
+mod clock;
+mod config;
+mod error;
+mod event;
+mod event_log;
+mod limits;
+mod operation;
+mod page;
+mod query;
+mod store;
+mod subscription;
+
+pub mod backend;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use batch::{Committed, Slot, WriteBatch};
+pub use bus::{Bus, Listener};
+pub use clock::{Clock, SystemClock};
+pub use config::{BackendConfig, Config, Durability, SqliteConfig};
+pub use error::{BoxError, Error, ErrorKind, MatchingEvent, Result};
+pub use event::{Event, NewEvent, Payload, Position};
+pub use event_log::{
+    Append, Appended, AuditConditions, BulkEvent, Compact, Compacted, DropLog, EventLog, Expected, Forget,
+    Loaded, LogInfo, RaiseMark, StreamInfo, Trim,
+};
+pub use limits::Limits;
+pub use operation::{Call, Each, Read, Write, WriteKind, wait};
+pub use page::{Page, Row};
+pub use query::{AppendCondition, Query, QueryItem};
+pub use store::Store;
+pub use subscription::{Next, Subscription, WaitIter};
+pub use uuid::Uuid;

@@ -1,0 +1,82 @@
+//! Limits on everything, and the one place where names are checked.
+
+use crate::error::{Error, Result};
+
+/// How large things may be. All sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest event payload. Default 1 MiB.
+    pub payload_bytes: usize,
+    /// The most events that a read without a limit returns. Default 100,000.
+    pub read_events: usize,
+    /// The most events in one atomic append or batch. Default 100,000.
+    pub append_events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { payload_bytes: 1 << 20, read_events: 100_000, append_events: 100_000 }
+    }
+}
+
+impl Limits {
+    /// The most rows a page may hold, and whether going over is `TooLarge` rather than a next page.
+    pub(crate) fn page_rows(&self, limit: Option<usize>) -> (usize, bool) {
+        limit.map_or((self.read_events, true), |limit| (limit, false))
+    }
+}
+
+/// The most tags on one event.
+pub(crate) const TAGS_PER_EVENT: usize = 64;
+const NAME_CHARS: usize = 128;
+const KEY_BYTES: usize = 1024;
+const LABEL_CHARS: usize = 255;
+
+/// Checks the name of a log, QueryDb, bucket or projection.
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    if name.is_empty() || name.len() > NAME_CHARS || !name.chars().all(allowed) {
+        let reason = format!("`{}` is not 1 to {NAME_CHARS} characters of [A-Za-z0-9_.:-]", shorten(name));
+        return Err(Error::invalid(field, reason));
+    }
+    Ok(())
+}
+
+/// Checks a stream id or a key.
+pub(crate) fn check_key(field: &'static str, key: &str) -> Result<()> {
+    if key.is_empty() || key.len() > KEY_BYTES || key.chars().any(char::is_control) {
+        let reason =
+            format!("`{}` is not 1 to {KEY_BYTES} bytes of text without control characters", shorten(key));
+        return Err(Error::invalid(field, reason));
+    }
+    Ok(())
+}
+
+/// Checks an event type.
+pub(crate) fn check_event_type(event_type: &str) -> Result<()> {
+    if event_type.is_empty() || event_type.chars().nth(LABEL_CHARS).is_some() {
+        let reason = format!("`{}` is not 1 to {LABEL_CHARS} characters", shorten(event_type));
+        return Err(Error::invalid("event type", reason));
+    }
+    Ok(())
+}
+
+/// Checks a tag.
+pub(crate) fn check_tag(tag: &str) -> Result<()> {
+    if tag.is_empty() || tag.chars().nth(LABEL_CHARS).is_some() || tag.chars().any(char::is_control) {
+        let reason =
+            format!("`{}` is not 1 to {LABEL_CHARS} characters without control characters", shorten(tag));
+        return Err(Error::invalid("tag", reason));
+    }
+    Ok(())
+}
+
+/// A value as it is shown in a message: escaped, and no longer than a line.
+fn shorten(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        shown.push('…');
+    }
+    shown
+}

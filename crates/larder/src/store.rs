@@ -1,0 +1,305 @@
+//! The store: opens a backend, hands out handles, closes.
+
+use std::{
+    future::Future,
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use futures_channel::oneshot;
+
+use crate::{
+    backend::{Backend, Progress, StoreStats, VerifyReport, memory::MemoryBackend},
+    batch::WriteBatch,
+    config::{BackendConfig, Config},
+    error::{Error, ErrorKind, Result},
+    event_log::{EventLog, LogInfo},
+    limits::Limits,
+    operation::Call,
+};
+
+/// Everything an application keeps, in memory or in one file. Cheap to clone; clones are the same store.
+///
+/// ```
+/// use larder::{NewEvent, Store};
+///
+/// # fn main() -> larder::Result<()> {
+/// # let dir = std::env::temp_dir().join(format!("larder-doc-{}", std::process::id()));
+/// let store = Store::open(format!("sqlite:{}/shop.db", dir.display())).wait()?;
+/// store.event_log("orders")?.append("order-1", 0, [NewEvent::new("Placed", &1)]).wait()?;
+/// store.close().wait()?;
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    limits: Limits,
+    state: Mutex<State>,
+    /// Set once open, read without a lock.
+    backend: OnceLock<Arc<dyn Backend>>,
+    closed: AtomicBool,
+}
+
+type Waiter = oneshot::Sender<Result<()>>;
+
+#[derive(Debug)]
+enum State {
+    Unopened(Config),
+    Opening(Vec<Waiter>),
+    Open,
+    Closed,
+}
+
+impl Store {
+    /// Opens a store: `memory:`, `sqlite:<path>`, `sqlite:<path>?reset` (further flags joined by `&`:
+    /// `durability=flushed|buffered`, `busy_timeout=<ms>`, `mode=ro`), or a [`Config`].
+    ///
+    /// Opening the same file twice in one process shares one instance.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a URL that is not recognised; `Incompatible` for a file that is not a store of this
+    /// or an earlier version; `NotFound` for a missing file with `mode=ro`; `Locked`; `Corrupted`; `Io`.
+    pub fn open(config: impl TryInto<Config, Error: Into<Error>>) -> Call<Self> {
+        let store = Self::lazy(config);
+        Call::new(async move {
+            let store = store?;
+            store.backend().await?;
+            Ok(store)
+        })
+    }
+
+    /// A store that is opened by its first operation. If that fails, the next operation tries again.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a URL that is not recognised. No I/O is done.
+    pub fn lazy(config: impl TryInto<Config, Error: Into<Error>>) -> Result<Self> {
+        let config: Config = config.try_into().map_err(Into::into)?;
+        Ok(Self::new(config.limits.clone(), State::Unopened(config)))
+    }
+
+    /// Opens the store that the environment names: see [`Config::from_env`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_env() -> Call<Self> {
+        let config = Config::from_env();
+        Call::new(async move { Self::open(config?).await })
+    }
+
+    /// A store in memory.
+    #[must_use]
+    pub fn memory() -> Self {
+        let config = Config::memory();
+        tracing::info!("backend: {config}");
+        Self::with_backend(Arc::new(MemoryBackend::new(&config)))
+    }
+
+    /// A store over a backend of one's own, with default limits.
+    #[must_use]
+    pub fn with_backend(backend: Arc<dyn Backend>) -> Self {
+        let store = Self::new(Limits::default(), State::Open);
+        drop(store.inner.backend.set(backend));
+        store
+    }
+
+    fn new(limits: Limits, state: State) -> Self {
+        let inner = Inner {
+            limits,
+            state: Mutex::new(state),
+            backend: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The log of this name. It exists once it has an event.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad name.
+    pub fn event_log(&self, name: impl AsRef<str>) -> Result<EventLog> {
+        EventLog::new(self.clone(), name.as_ref())
+    }
+
+    /// Every log, ascending by name.
+    ///
+    /// # Errors
+    /// `Closed`, `Corrupted`, `Io`.
+    pub fn logs(&self) -> Call<Vec<LogInfo>> {
+        self.call(|backend| async move { backend.logs().await })
+    }
+
+    /// A batch of writes, to commit together.
+    pub fn batch(&self) -> WriteBatch {
+        WriteBatch::new(self.clone())
+    }
+
+    /// Numbers about the store. Counts, so it takes a while on a large store.
+    ///
+    /// # Errors
+    /// `Closed`, `Corrupted`, `Io`.
+    pub fn stats(&self) -> Call<StoreStats> {
+        self.call(|backend| async move { backend.stats().await })
+    }
+
+    /// Re-checks everything stored. What is wrong is in the report.
+    ///
+    /// # Errors
+    /// `Closed`, `Io`; `Corrupted` only if nothing can be read at all.
+    pub fn verify(&self, progress: Progress) -> Call<VerifyReport> {
+        self.call(|backend| async move { backend.verify(progress).await })
+    }
+
+    /// Copies the store to a new file, while reads and writes go on.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is such a file; `Unsupported` in memory; `Full`, `Closed`, `Io`.
+    pub fn backup(&self, destination: impl Into<std::path::PathBuf>, progress: Progress) -> Call<()> {
+        let destination = destination.into();
+        self.call(|backend| async move { backend.backup(destination, progress).await })
+    }
+
+    /// Closes the store: subscriptions end, every later call is `Closed`. Idempotent.
+    ///
+    /// # Errors
+    /// `Io` if the last work could not be finished; the store is closed all the same.
+    pub fn close(&self) -> Call<()> {
+        let store = self.clone();
+        Call::new(async move {
+            store.finish_opening().await;
+            if store.inner.closed.swap(true, Ordering::SeqCst) {
+                return Ok(());
+            }
+            *store.state() = State::Closed;
+            let Some(backend) = store.inner.backend.get() else { return Ok(()) };
+            backend.bus().publish_all();
+            backend.close().await
+        })
+    }
+
+    fn call<T: 'static, F: Future<Output = Result<T>> + Send>(
+        &self,
+        run: impl FnOnce(Arc<dyn Backend>) -> F + Send + 'static,
+    ) -> Call<T> {
+        let store = self.clone();
+        Call::new(async move { run(store.backend().await?).await })
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.closed.load(Ordering::SeqCst)
+    }
+
+    /// The backend, if the store is open already.
+    pub(crate) fn opened(&self) -> Option<&Arc<dyn Backend>> {
+        if self.is_closed() { None } else { self.inner.backend.get() }
+    }
+
+    /// The backend, opening it first if need be.
+    pub(crate) async fn backend(&self) -> Result<Arc<dyn Backend>> {
+        loop {
+            if self.is_closed() {
+                return Err(Error::new(ErrorKind::Closed));
+            }
+            if let Some(backend) = self.inner.backend.get() {
+                return Ok(backend.clone());
+            }
+            self.open_once().await?;
+        }
+    }
+
+    /// Opens, or joins whoever is opening.
+    async fn open_once(&self) -> Result<()> {
+        let (waiter, opened) = oneshot::channel();
+        let config = match &mut *self.state() {
+            State::Opening(waiters) => {
+                waiters.push(waiter);
+                None
+            }
+            State::Open | State::Closed => return Ok(()),
+            state @ State::Unopened(_) => match mem::replace(state, State::Opening(vec![waiter])) {
+                State::Unopened(config) => Some(config),
+                _ => None,
+            },
+        };
+        if let Some(config) = config {
+            self.start_opening(config)?;
+        }
+        opened.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io).during("open store")))
+    }
+
+    /// Opening does I/O and may wait for locks, so it has a thread of its own.
+    fn start_opening(&self, config: Config) -> Result<()> {
+        let (store, kept) = (self.clone(), config.clone());
+        let opener = thread::Builder::new().name("larder-open".into()).spawn(move || {
+            let opened = open_backend(&config);
+            store.opening_ended(config, opened);
+        });
+        opener.map(drop).map_err(|error| {
+            *self.state() = State::Unopened(kept);
+            Error::new(ErrorKind::Io).during("open store").caused_by(error)
+        })
+    }
+
+    fn opening_ended(&self, config: Config, opened: Result<Arc<dyn Backend>>) {
+        let answer = opened.map(|backend| drop(self.inner.backend.set(backend)));
+        let next = if answer.is_ok() { State::Open } else { State::Unopened(config) };
+        let ended = mem::replace(&mut *self.state(), next);
+        let State::Opening(waiters) = ended else { return };
+        for waiter in waiters {
+            // A caller that no longer waits has dropped its operation.
+            let _ = waiter.send(answer.as_ref().map(|()| ()).map_err(Error::duplicate));
+        }
+    }
+
+    /// Waits for an opening that is under way, so that a close does not miss it.
+    async fn finish_opening(&self) {
+        let opening = match &mut *self.state() {
+            State::Opening(waiters) => {
+                let (waiter, opened) = oneshot::channel();
+                waiters.push(waiter);
+                Some(opened)
+            }
+            _ => None,
+        };
+        if let Some(opening) = opening {
+            let _ = opening.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_backend(config: &Config) -> Result<Arc<dyn Backend>> {
+    let backend: Arc<dyn Backend> = match &config.backend {
+        BackendConfig::Memory => Arc::new(MemoryBackend::new(config)),
+        #[cfg(feature = "sqlite")]
+        BackendConfig::Sqlite(sqlite) => {
+            Arc::new(crate::backend::sqlite::SqliteBackend::open(config, sqlite)?)
+        }
+        #[cfg(not(feature = "sqlite"))]
+        BackendConfig::Sqlite(_) => {
+            return Err(Error::new(ErrorKind::Unsupported).hint("build with the feature `sqlite`"));
+        }
+    };
+    tracing::info!("backend: {config}");
+    Ok(backend)
+}
