@@ -13,7 +13,7 @@ use crate::{
     },
     error::{Error, Result},
     event::{Event, NewEvent, Position},
-    limits::{check_key, check_name},
+    limits::{check_key, check_name, check_number},
     operation::{Call, Read, Write, WriteKind},
     page::{Page, PageOptions, Row, sealed::Sealed},
     query::{AppendCondition, Query},
@@ -448,10 +448,10 @@ impl EventLog {
     /// streams. It never lowers.
     ///
     /// # Errors
-    /// `InvalidArgument` if the stream has live events, and those of any commit.
+    /// `InvalidArgument` if the stream has live events; `TooLarge` beyond 2⁴⁷ − 1; those of any commit.
     pub fn raise_mark(&self, stream: impl Into<String>, through: u64) -> Write<RaiseMark> {
         let (log, stream) = (self.log.clone(), stream.into());
-        let checked = check_key("stream", &stream);
+        let checked = check_key("stream", &stream).and_then(|()| check_number("seq_nr", through));
         Write::new(self.store.clone(), checked.map(|()| Operation::RaiseMark { log, stream, through }))
     }
 

@@ -80,3 +80,11 @@ fn shorten(text: &str) -> String {
     }
     shown
 }
+
+/// The highest position, and the highest `seq_nr`.
+pub(crate) const HIGHEST_NUMBER: u64 = (1 << 47) - 1;
+
+/// Checks a position or a `seq_nr` that is to be stored.
+pub(crate) fn check_number(field: &'static str, number: u64) -> Result<()> {
+    if number > HIGHEST_NUMBER { Err(Error::too_large(field, HIGHEST_NUMBER, number)) } else { Ok(()) }
+}
