@@ -1,68 +1,166 @@
-//! The in-memory backend.
+//! The in-memory backend: every log in ordered maps, behind one lock.
+//!
+//! It is the reference that other backends are compared with, so it does the obvious thing. A batch is applied
+//! in place while the lock is held, each change leaving in a journal what takes it back; a failing batch is
+//! reverted before anybody can look.
 
-use std::{path::PathBuf, sync::Arc};
+mod append;
+mod compact;
+mod event_log;
+mod history;
+mod read;
+mod state;
+mod table;
+mod verify;
 
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use self::{
+    event_log::LogState,
+    state::{Committed, State},
+};
 use super::{
     Backend, BoxFuture, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead, Progress,
     StoreStats, StreamsRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
+    clock::{Clock, micros_since_epoch},
     config::Config,
-    error::Result,
+    error::{Error, ErrorKind, Result},
     event::Event,
     event_log::{LogInfo, StreamInfo},
+    limits::Limits,
     page::Page,
 };
 
-/// Skeleton.
-#[derive(Debug)]
+/// A store in memory, gone when it is dropped or closed.
+///
+/// ```
+/// use std::sync::Arc;
+/// use larder::{Config, NewEvent, Store, backend::memory::MemoryBackend};
+///
+/// # fn main() -> larder::Result<()> {
+/// let store = Store::with_backend(Arc::new(MemoryBackend::new(&Config::memory())));
+/// store.event_log("orders")?.append("order-1", 0, [NewEvent::new("Placed", &1)]).wait()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct MemoryBackend {
+    /// `None` once closed.
+    state: Mutex<Option<State>>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
     bus: Bus,
 }
 
 impl MemoryBackend {
-    /// An empty store.
-    pub fn new(_config: &Config) -> Self {
-        Self { bus: Bus::new() }
+    /// An empty store, with the configuration's limits and clock.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            state: Mutex::new(Some(State::default())),
+            limits: config.limits.clone(),
+            clock: config.clock.clone(),
+            bus: Bus::new(),
+        }
+    }
+
+    fn commit_now(&self, request: CommitRequest) -> Result<CommitReply> {
+        let now = micros_since_epoch(self.clock.now());
+        let Committed { reply, changed } = self.with_state(|state| state.commit(request, now))?;
+        // Announcements carry nothing but "look again", so their order does not depend on the lock.
+        changed.iter().for_each(|log| self.bus.publish(log));
+        Ok(reply)
+    }
+
+    fn with_state<T>(&self, run: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        run(self.lock().as_mut().ok_or_else(|| Error::new(ErrorKind::Closed))?)
+    }
+
+    /// Looks at a log; one that does not exist is the default answer.
+    fn with_log<T: Default>(&self, log: &str, look: impl FnOnce(&LogState) -> Result<T>) -> Result<T> {
+        self.with_state(|state| state.logs.get(log).map_or_else(|| Ok(T::default()), look))
+    }
+
+    /// A panic under the lock has reverted the batch that was under way, so the state is whole.
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBackend").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
 impl Backend for MemoryBackend {
-    fn commit(&self, _request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
-        todo!()
+    fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
+        Box::pin(async move { self.commit_now(request) })
     }
-    fn read_events(&self, _request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
-        todo!()
+
+    fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
+        Box::pin(async move { self.with_state(|state| read::events(state, &request, &self.limits)) })
     }
-    fn read_streams(&self, _request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
-        todo!()
+
+    fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
+        Box::pin(async move { self.with_state(|state| read::streams(state, &request, &self.limits)) })
     }
-    fn stream_info(&self, _log: Arc<str>, _stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
-        todo!()
+
+    fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
+        Box::pin(async move { self.with_log(&log, |log| Ok(log.stream_info(&stream))) })
     }
+
     fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {
-        todo!()
+        Box::pin(async { self.with_state(|state| Ok(state.logs.values().map(LogState::info).collect())) })
     }
-    fn log_info(&self, _log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
-        todo!()
+
+    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
+        Box::pin(async move { self.with_log(&log, |log| Ok(Some(log.info()))) })
     }
-    fn read_history(&self, _request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
-        todo!()
+
+    fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
+        Box::pin(async move { self.with_state(|state| Ok(history::page(state, &request))) })
     }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
-        todo!()
+        Box::pin(async {
+            self.with_state(|state| {
+                let logs = state.logs.values().map(LogState::stats).collect();
+                Ok(StoreStats { backend: "memory".into(), bytes: 0, logs })
+            })
+        })
     }
-    fn verify(&self, _progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
-        todo!()
+
+    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
+        Box::pin(async move { self.with_state(|state| Ok(verify::verify(state, &progress))) })
     }
+
     fn backup(&self, _destination: PathBuf, _progress: Progress) -> BoxFuture<'_, Result<()>> {
-        todo!()
+        Box::pin(async {
+            self.with_state(|_| {
+                let unsupported = Error::new(ErrorKind::Unsupported).during("back up");
+                Err(unsupported.hint("a store in memory has no file; export its logs instead"))
+            })
+        })
     }
+
     fn bus(&self) -> &Bus {
         &self.bus
     }
+
     fn close(&self) -> BoxFuture<'_, Result<()>> {
-        todo!()
+        Box::pin(async {
+            let state = self.lock().take();
+            if state.is_some() {
+                self.bus.publish_all();
+            }
+            Ok(())
+        })
     }
 }

@@ -1,0 +1,179 @@
+//! Everything a store holds, and the commit of a batch: all of it or nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::event_log::{Header, LogState};
+use crate::{
+    backend::{CommitReply, CommitRequest, Operation, Outcome},
+    error::{Error, ErrorKind, Result},
+};
+
+/// A committed batch.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) reply: CommitReply,
+    /// The logs that changed.
+    pub(super) changed: Vec<Arc<str>>,
+}
+
+/// Everything a store holds.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) logs: BTreeMap<Arc<str>, LogState>,
+    answers: Answers,
+}
+
+impl State {
+    /// Commits a batch at this time, in microseconds since 1970.
+    pub(super) fn commit(&mut self, request: CommitRequest, now: u64) -> Result<Committed> {
+        let CommitRequest { id, operations, .. } = request;
+        if let Some(outcomes) = id.map_or(Ok(None), |id| self.answers.repeat(id, operations.len(), now))? {
+            return Ok(Committed { reply: CommitReply { outcomes }, changed: Vec::new() });
+        }
+        let mut transaction = Transaction { logs: &mut self.logs, touched: Vec::new(), now };
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for (index, operation) in operations.into_iter().enumerate() {
+            outcomes.push(transaction.apply(operation).map_err(|error| error.at_index(index))?);
+        }
+        let changed = transaction.keep();
+        if let Some(id) = id {
+            self.answers.keep(id, &outcomes, now);
+        }
+        Ok(Committed { reply: CommitReply { outcomes }, changed })
+    }
+}
+
+/// The batch under way. Dropped before [`keep`](Self::keep), as by an error, it leaves no trace.
+#[derive(Debug)]
+pub(super) struct Transaction<'a> {
+    logs: &'a mut BTreeMap<Arc<str>, LogState>,
+    touched: Vec<Touched>,
+    /// Microseconds since 1970.
+    pub(super) now: u64,
+}
+
+#[derive(Debug)]
+struct Touched {
+    log: Arc<str>,
+    created: bool,
+}
+
+impl Transaction<'_> {
+    fn apply(&mut self, operation: Operation) -> Result<Outcome> {
+        match operation {
+            Operation::Append(append) => self.append(append).map(Outcome::Appended),
+            Operation::RequireHead { log, stream, head } => self.require_head(&log, &stream, head),
+            Operation::RequireNoneMatch { log, condition } => self.require_none_match(&log, &condition),
+            Operation::Compact { log, stream, through } => Ok(self.compact(&log, &stream, through)),
+            Operation::RaiseMark { log, stream, through } => self.raise_mark(&log, &stream, through),
+            Operation::Trim { log, through } => Ok(self.trim(&log, through)),
+            Operation::Forget { log, through } => Ok(self.forget(&log, through)),
+            Operation::DropLog { log } => Ok(self.drop_log(&log)),
+            Operation::AuditConditions { log, enabled } => Ok(self.audit_conditions(&log, enabled)),
+            Operation::Restore { log, rows } => self.restore(&log, rows),
+        }
+    }
+
+    fn audit_conditions(&mut self, log: &Arc<str>, enabled: bool) -> Outcome {
+        // Ending what never began does not make a log.
+        let log = if enabled { Some(self.log_or_new(log)) } else { self.known_log(log) };
+        if let Some(log) = log {
+            log.set_header(Header { audits_conditions: enabled, ..log.header });
+        }
+        Outcome::Done
+    }
+
+    /// The log, to change it, if it exists.
+    pub(super) fn known_log(&mut self, name: &Arc<str>) -> Option<&mut LogState> {
+        if !self.logs.contains_key(name) {
+            return None;
+        }
+        Some(self.log_or_new(name))
+    }
+
+    /// The log, to change it. If it is new and the batch leaves nothing in it, it does not come to be.
+    pub(super) fn log_or_new(&mut self, name: &Arc<str>) -> &mut LogState {
+        if !self.touched.iter().any(|touched| touched.log == *name) {
+            let created = !self.logs.contains_key(name);
+            self.touched.push(Touched { log: name.clone(), created });
+        }
+        self.logs.entry(name.clone()).or_insert_with_key(|name| LogState::new(name.clone()))
+    }
+
+    /// Makes the batch final, and names the logs that it changed.
+    fn keep(mut self) -> Vec<Arc<str>> {
+        let mut changed = Vec::new();
+        for Touched { log, created } in std::mem::take(&mut self.touched) {
+            if self.logs.get_mut(&log).is_some_and(LogState::keep) {
+                changed.push(log);
+            } else if created {
+                self.logs.remove(&log);
+            }
+        }
+        changed
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        for Touched { log, created } in std::mem::take(&mut self.touched) {
+            if created {
+                self.logs.remove(&log);
+            } else if let Some(log) = self.logs.get_mut(&log) {
+                log.revert();
+            }
+        }
+    }
+}
+
+/// How long the answer to a batch with an id is kept, in microseconds.
+const KEPT_MICROS: u64 = 24 * 60 * 60 * 1_000_000;
+
+/// What batches with an id were answered.
+#[derive(Debug, Default)]
+struct Answers {
+    by_id: HashMap<Uuid, Answer>,
+    /// When each was committed, oldest first.
+    order: BTreeSet<(u64, Uuid)>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    outcomes: Vec<Outcome>,
+    /// Microseconds since 1970.
+    at: u64,
+}
+
+/// A clock that was set back keeps answers for longer.
+fn is_kept(at: u64, now: u64) -> bool {
+    now.saturating_sub(at) < KEPT_MICROS
+}
+
+impl Answers {
+    /// The answer of a batch that was committed before.
+    fn repeat(&self, id: Uuid, operations: usize, now: u64) -> Result<Option<Vec<Outcome>>> {
+        let kept = self.by_id.get(&id).filter(|answer| is_kept(answer.at, now));
+        let Some(answer) = kept else { return Ok(None) };
+        if answer.outcomes.len() != operations {
+            let reused = Error::new(ErrorKind::AlreadyExists).with("batch id", id.to_string());
+            return Err(reused.hint("another batch was committed under this id; give each batch its own"));
+        }
+        Ok(Some(answer.outcomes.clone()))
+    }
+
+    fn keep(&mut self, id: Uuid, outcomes: &[Outcome], now: u64) {
+        while let Some((at, oldest)) = self.order.first().copied()
+            && !is_kept(at, now)
+        {
+            self.order.remove(&(at, oldest));
+            self.by_id.remove(&oldest);
+        }
+        self.by_id.insert(id, Answer { outcomes: outcomes.to_vec(), at: now });
+        self.order.insert((now, id));
+    }
+}
