@@ -1,71 +1,205 @@
-//! The SQLite backend.
+//! The SQLite backend: one file, one writer, group commit. `docs/formats/sqlite.md` describes the file.
+//!
+//! A write is a batch in a bounded queue; the writer commits everything that waits in one transaction. Reads
+//! run on the thread that asks, on a pooled connection, in one snapshot.
 
-use std::{path::PathBuf, sync::Arc};
+mod append;
+mod append_id;
+mod backup;
+mod batch_id;
+mod candidates;
+mod compaction;
+mod condition;
+mod error;
+mod event_log;
+mod history;
+mod log_row;
+mod place;
+mod postings;
+mod queue;
+mod reader;
+mod row;
+mod schema;
+mod shared;
+mod stats;
+mod streams;
+mod sweep;
+mod trace;
+mod verify;
+mod watcher;
+mod writer;
+mod writer_thread;
 
+use std::{
+    fmt,
+    future::poll_fn,
+    path::PathBuf,
+    sync::{
+        Arc, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_channel::oneshot;
+
+use self::{queue::Job, shared::Shared};
 use super::{
     Backend, BoxFuture, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead, Progress,
     StoreStats, StreamsRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
-    config::Config,
-    error::Result,
+    config::{Config, SqliteConfig},
+    error::{Error, ErrorKind, Result},
     event::Event,
     event_log::{LogInfo, StreamInfo},
     page::Page,
 };
 
-/// Skeleton.
-#[derive(Debug)]
+/// A handle on an open SQLite file. Handles on the same file in one process share one writer.
 pub struct SqliteBackend {
-    bus: Bus,
+    shared: Arc<Shared>,
+    open: AtomicBool,
 }
 
 impl SqliteBackend {
-    /// Opens or creates.
+    /// Opens the file, creating it and its directory if need be.
     ///
     /// # Errors
-    /// Io.
-    pub fn open(_config: &Config, _sqlite: &crate::config::SqliteConfig) -> Result<Self> {
-        Ok(Self { bus: Bus::new() })
+    /// `Incompatible` for a file that is not a store of this or an earlier version; `NotFound` for a missing one
+    /// when only reading; `Locked`; `Corrupted`; `InvalidArgument`; `Io`.
+    pub fn open(config: &Config, sqlite: &SqliteConfig) -> Result<Self> {
+        let shared = Shared::open(config, sqlite)
+            .map_err(|error| error.during("open store").with("path", sqlite.path.display().to_string()))?;
+        Ok(Self { shared, open: AtomicBool::new(true) })
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.open.load(Ordering::SeqCst) { Ok(()) } else { Err(Error::new(ErrorKind::Closed)) }
+    }
+
+    /// Reads run on the caller's thread: a page takes microseconds, and never waits for the writer.
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        run: impl FnOnce(&Shared) -> Result<T> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move {
+            self.check_open()?;
+            run(&self.shared)
+        })
+    }
+
+    /// Commits on the caller's thread, if nobody else is at it.
+    fn commit_here(&self, request: CommitRequest) -> Result<Result<CommitReply>, CommitRequest> {
+        if !self.shared.queue.is_empty() {
+            return Err(request);
+        }
+        let mut writer = match self.shared.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(request),
+        };
+        match writer.as_mut() {
+            Some(writer) => Ok(writer.commit_one(&self.shared, &request)),
+            None => Ok(Err(Error::new(ErrorKind::Closed))),
+        }
+    }
+
+    async fn commit_in_group(&self, request: CommitRequest) -> Result<CommitReply> {
+        let (answer, answered) = oneshot::channel();
+        let mut job = Some(Job { request, answer });
+        let pushed = poll_fn(|context| self.shared.queue.poll_push(&mut job, context)).await;
+        if pushed.is_err() {
+            return Err(Error::new(ErrorKind::Closed));
+        }
+        answered.await.unwrap_or_else(|_| {
+            // The writer's thread is gone in the middle of it.
+            self.shared.poison();
+            Err(Error::new(ErrorKind::CommitUnknown))
+        })
     }
 }
 
 impl Backend for SqliteBackend {
-    fn commit(&self, _request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
-        todo!()
+    fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
+        Box::pin(async move {
+            self.check_open()?;
+            if !request.on_callers_thread {
+                return self.commit_in_group(request).await;
+            }
+            match self.commit_here(request) {
+                Ok(answer) => answer,
+                Err(request) => self.commit_in_group(request).await,
+            }
+        })
     }
-    fn read_events(&self, _request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
-        todo!()
+
+    fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
+        self.read(move |shared| event_log::read_events(shared, &request))
     }
-    fn read_streams(&self, _request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
-        todo!()
+
+    fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
+        self.read(move |shared| event_log::read_streams(shared, &request))
     }
-    fn stream_info(&self, _log: Arc<str>, _stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
-        todo!()
+
+    fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
+        self.read(move |shared| event_log::stream_info(shared, &log, stream))
     }
+
     fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {
-        todo!()
+        self.read(|shared| {
+            let logs = shared.pool.snapshot(log_row::all_logs)?;
+            Ok(logs.into_iter().map(|(name, log)| log.info(name)).collect())
+        })
     }
-    fn log_info(&self, _log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
-        todo!()
+
+    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
+        self.read(move |shared| {
+            let row = shared.pool.snapshot(|connection| log_row::LogRow::find(connection, &log))?;
+            Ok(row.map(|row| row.info(log.to_string())))
+        })
     }
-    fn read_history(&self, _request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
-        todo!()
+
+    fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
+        self.read(move |shared| history::read(shared, &request))
     }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
-        todo!()
+        self.read(stats::read)
     }
-    fn verify(&self, _progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
-        todo!()
+
+    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
+        self.read(move |shared| verify::run(shared, &progress))
     }
-    fn backup(&self, _destination: PathBuf, _progress: Progress) -> BoxFuture<'_, Result<()>> {
-        todo!()
+
+    fn backup(&self, destination: PathBuf, progress: Progress) -> BoxFuture<'_, Result<()>> {
+        self.read(move |shared| backup::run(shared, &destination, &progress))
     }
+
     fn bus(&self) -> &Bus {
-        &self.bus
+        &self.shared.bus
     }
+
     fn close(&self) -> BoxFuture<'_, Result<()>> {
-        todo!()
+        Box::pin(async move {
+            if self.open.swap(false, Ordering::SeqCst) && self.shared.release() {
+                self.shared.end().await;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SqliteBackend {
+    fn drop(&mut self) {
+        if self.open.swap(false, Ordering::SeqCst) {
+            self.shared.release();
+        }
+    }
+}
+
+impl fmt::Debug for SqliteBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteBackend").field("path", &self.shared.config.path).finish_non_exhaustive()
     }
 }

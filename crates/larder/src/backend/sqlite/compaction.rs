@@ -1,0 +1,180 @@
+//! Compaction, marks, trimming, forgetting and dropping, inside the writer's transaction.
+//!
+//! Hiding is a mark, at once; deleting is left to the sweep.
+
+use std::sync::Arc;
+
+use super::{
+    event_log::last_event_through,
+    log_row::StreamRow,
+    place::{MAX_LOG, place, place_bound, position_of, to_sql},
+    row::{StoredEvent, event_columns},
+    shared::Shared,
+    sweep, trace,
+    writer::{Failure, Writer, Written},
+};
+use crate::{
+    backend::Outcome,
+    error::{Error, Result},
+    event_log::Compacted,
+};
+
+/// The highest mark: heads stay numbers that SQLite can hold, with room for events above.
+const MAX_MARK: u64 = 1 << 62;
+
+impl Writer {
+    pub(super) fn compact(
+        &mut self,
+        shared: &Shared,
+        log: &Arc<str>,
+        stream: &str,
+        through: u64,
+    ) -> Result<Outcome, Failure> {
+        let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(compacted(0)) };
+        let Some(found) = StreamRow::find(&self.connection, row.number, stream)? else {
+            return Ok(compacted(0));
+        };
+        let (mark, _) = found.effective_mark(&self.connection, &row)?;
+        let through = through.min(found.head(&self.connection)?);
+        if through <= mark {
+            return Ok(compacted(mark));
+        }
+        let sql = "SELECT place FROM event WHERE stream = ?1 AND seq_nr = ?2";
+        let last: i64 = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row((found.number, to_sql(through)), |row| row.get(0)))
+            .map_err(Error::from)?;
+        self.raise(found.number, through, position_of(last)).written()?;
+        sweep::add(&self.connection, row.number, Some(found.number), through).written()?;
+        self.start_sweeping();
+        let known = self.log_mut(log);
+        known.streams.forget(stream);
+        known.row.compacted = row.compacted.max(position_of(last));
+        known.dirty = true;
+        Ok(compacted(through))
+    }
+
+    fn raise(&self, stream: i64, mark: u64, mark_position: u64) -> rusqlite::Result<()> {
+        let sql = "UPDATE stream SET mark = ?2, mark_position = max(mark_position, ?3) WHERE stream = ?1";
+        self.connection.prepare_cached(sql)?.execute((stream, to_sql(mark), to_sql(mark_position))).map(drop)
+    }
+
+    pub(super) fn raise_mark(
+        &mut self,
+        shared: &Shared,
+        log: &Arc<str>,
+        stream: &str,
+        through: u64,
+    ) -> Result<Outcome, Failure> {
+        if through > MAX_MARK {
+            return Err(Error::invalid("through", format!("{through}; the most is {MAX_MARK}")).into());
+        }
+        let known = self.load_log(shared, log)?.map(|log| log.row);
+        let found =
+            known.map(|log| StreamRow::find(&self.connection, log.number, stream)).transpose()?.flatten();
+        if let (Some(log), Some(found)) = (known, found) {
+            let (mark, mark_position) = found.effective_mark(&self.connection, &log)?;
+            if found.head(&self.connection)? > mark {
+                return Err(Error::invalid(
+                    "stream",
+                    "it has live events; only an empty one's mark can be raised",
+                )
+                .into());
+            }
+            if through <= mark {
+                return Ok(compacted(mark));
+            }
+            self.raise(found.number, through, mark_position).written()?;
+        } else if through > 0 {
+            let number = self.log_or_new(shared, log)?.row.number;
+            let sql = "INSERT INTO stream (log, name, mark) VALUES (?1, ?2, ?3)";
+            self.connection
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.execute((number, stream, to_sql(through))))
+                .written()?;
+        } else {
+            return Ok(compacted(0));
+        }
+        let known = self.log_mut(log);
+        known.streams.forget(stream);
+        known.dirty = true;
+        Ok(compacted(through))
+    }
+
+    pub(super) fn trim(&mut self, shared: &Shared, log: &Arc<str>, through: u64) -> Result<Outcome, Failure> {
+        let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(compacted(0)) };
+        let through = through.min(row.head);
+        if through <= row.trimmed {
+            return Ok(compacted(row.trimmed));
+        }
+        let last = last_event_through(&self.connection, row.number, through)?.unwrap_or(0);
+        sweep::add(&self.connection, row.number, None, through).written()?;
+        self.start_sweeping();
+        let known = self.log_mut(log);
+        known.row.trimmed = through;
+        known.row.compacted = row.compacted.max(last);
+        known.dirty = true;
+        Ok(compacted(through))
+    }
+
+    /// Removes traces. What waits to be swept becomes a trace first.
+    pub(super) fn forget(
+        &mut self,
+        shared: &Shared,
+        log: &Arc<str>,
+        through: u64,
+    ) -> Result<Outcome, Failure> {
+        let Some(number) = self.load_log(shared, log)?.map(|log| log.row.number) else {
+            return Ok(Outcome::Done);
+        };
+        sweep::all_of_log(self, shared, number).written()?;
+        let keys = self.remove_traces(shared, number, through).written()?;
+        let known = self.log_mut(log);
+        for key in &keys {
+            known.postings.remove(key);
+        }
+        known.forgotten.extend(keys);
+        known.dirty = true;
+        Ok(Outcome::Done)
+    }
+
+    fn remove_traces(&self, shared: &Shared, log: i64, through: u64) -> Result<Vec<super::postings::Key>> {
+        let sql = concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM event WHERE place > ?1 AND place <= ?2 AND payload IS NULL"
+        );
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query((place(log, 0), place_bound(log, through)))?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            keys.extend(trace::remove(&self.connection, &shared.terms, log, &StoredEvent::read(row)?)?);
+        }
+        Ok(keys)
+    }
+
+    /// The log loses its name, and a new one takes over name and head: everything of the old one is out of reach
+    /// at once.
+    pub(super) fn drop_log(&mut self, shared: &Shared, log: &Arc<str>) -> Result<Outcome, Failure> {
+        let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(Outcome::Done) };
+        let next: i64 = self
+            .connection
+            .query_row("SELECT max(log) + 1 FROM log", [], |row| row.get(0))
+            .map_err(Error::from)?;
+        if next > MAX_LOG {
+            return Err(Error::too_large("logs", MAX_LOG.cast_unsigned(), next.cast_unsigned()).into());
+        }
+        self.connection.execute("UPDATE log SET name = NULL WHERE log = ?1", [row.number]).written()?;
+        self.create_log(log, next, row.head).written()?;
+        sweep::add(&self.connection, row.number, None, row.head).written()?;
+        self.start_sweeping();
+        self.logs.remove(log);
+        shared.forget_tail(row.number);
+        Ok(Outcome::Done)
+    }
+}
+
+fn compacted(through: u64) -> Outcome {
+    Outcome::Compacted(Compacted { through })
+}

@@ -1,0 +1,256 @@
+//! Which events carry which term: the newest postings in memory, the others in the table `posting`.
+//!
+//! A term is a tag or an event type. Inserting a row for each tag of each event touches a page of the table
+//! for each; so the newest postings of a log (its *tail*) stay in memory and are merged into the table in
+//! sorted slices, where neighbours share pages. Nothing is lost with the memory: the tail is rebuilt from the
+//! events themselves. `log.merged` says through which position the table is complete; a reader takes the table
+//! up to there and the tail from there on.
+
+use std::{
+    collections::BTreeMap,
+    hash::Hasher,
+    ops::Bound,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use rusqlite::Connection;
+use siphasher::sip::SipHasher13;
+
+use super::{
+    place::{place, place_bound, position_of, to_sql},
+    row::split_tags,
+};
+use crate::error::Result;
+
+/// A tag or a type of a log, as a number of 48 bits. Two may share a number: whoever follows a posting looks
+/// at the event.
+pub(super) type Term = i64;
+
+/// Makes terms. Keyed by a secret of the file, so that nobody can prepare names that collide.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    key: [u8; 16],
+}
+
+impl Terms {
+    pub(super) fn new(key: [u8; 16]) -> Self {
+        Self { key }
+    }
+
+    pub(super) fn of_tag(&self, log: i64, tag: &str) -> Term {
+        self.hash(log, b'#', tag)
+    }
+
+    pub(super) fn of_type(&self, log: i64, event_type: &str) -> Term {
+        self.hash(log, b'@', event_type)
+    }
+
+    /// A smaller hash of a type, kept with each posting so that a query over tags and types rarely looks in vain.
+    pub(super) fn type_hash(&self, event_type: &str) -> u32 {
+        (self.hash(0, b'@', event_type) & 0x7fff_ffff) as u32
+    }
+
+    fn hash(&self, log: i64, kind: u8, text: &str) -> i64 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write_i64(log);
+        hasher.write_u8(kind);
+        hasher.write(text.as_bytes());
+        (hasher.finish() >> 16).cast_signed()
+    }
+
+    /// The postings of an event.
+    pub(super) fn postings<'a>(
+        &'a self,
+        log: i64,
+        position: u64,
+        event_type: &'a str,
+        tags: impl Iterator<Item = &'a str> + 'a,
+    ) -> impl Iterator<Item = (Key, u32)> + 'a {
+        let type_hash = self.type_hash(event_type);
+        let tags = tags.map(move |tag| self.of_tag(log, tag));
+        std::iter::once(self.of_type(log, event_type))
+            .chain(tags)
+            .map(move |term| ((term, position), type_hash))
+    }
+}
+
+/// A term and the position of an event that carries it.
+pub(super) type Key = (Term, u64);
+
+/// Postings in order, with the hash of the event's type.
+pub(super) type Postings = BTreeMap<Key, u32>;
+
+/// How many postings gather before they are merged: the more, the more of them share a page of the table.
+const MERGE_AT: usize = 1 << 18;
+/// The least that a group merges while there is something to merge.
+const LEAST_SLICE: usize = 512;
+
+/// The newest postings of one log, shared by the writer and the readers of this process.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    inner: RwLock<TailState>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct TailState {
+    /// The tail holds every posting of positions in (`base`, `through`].
+    base: u64,
+    through: u64,
+    /// Being merged: everything in (`base`, `frozen_through`].
+    frozen: Postings,
+    frozen_through: u64,
+    active: Postings,
+}
+
+impl Tail {
+    pub(super) fn starting_at(merged: u64) -> Self {
+        let state =
+            TailState { base: merged, through: merged, frozen_through: merged, ..TailState::default() };
+        Self { inner: RwLock::new(state) }
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, TailState> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, TailState> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TailState {
+    /// The position up to which the table has to be complete for this tail to be of use.
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    pub(super) fn through(&self) -> u64 {
+        self.through
+    }
+
+    /// Its postings, in two layers: every position of the second lies above those of the first.
+    pub(super) fn layers(&self) -> [&Postings; 2] {
+        [&self.frozen, &self.active]
+    }
+
+    /// Adds what a group of appends through this position carries.
+    pub(super) fn extend(&mut self, postings: impl IntoIterator<Item = (Key, u32)>, through: u64) {
+        self.active.extend(postings);
+        self.through = self.through.max(through);
+    }
+
+    /// Takes back everything above a position: it was not committed.
+    pub(super) fn retract(&mut self, through: u64) {
+        if self.through > through {
+            self.active.retain(|(_, position), _| *position <= through);
+            self.through = through;
+        }
+    }
+
+    /// Adds the events that others have appended since, from the events themselves.
+    pub(super) fn catch_up(
+        &mut self,
+        connection: &Connection,
+        terms: &Terms,
+        log: i64,
+        head: u64,
+    ) -> Result<()> {
+        if head <= self.through {
+            return Ok(());
+        }
+        let sql = "SELECT place, event_type, tags FROM event WHERE place > ?1 AND place <= ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query((place(log, self.through), place_bound(log, head)))?;
+        while let Some(row) = rows.next()? {
+            let event_type = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            let tags = split_tags(row.get_ref(2)?.as_str_or_null().map_err(rusqlite::Error::from)?);
+            let position = position_of(row.get(0)?);
+            self.active.extend(terms.postings(log, position, event_type, tags.iter().map(String::as_str)));
+        }
+        self.through = head;
+        Ok(())
+    }
+
+    /// Forgets everything, to be rebuilt from `merged` on.
+    pub(super) fn restart(&mut self, merged: u64) {
+        *self = Self { base: merged, through: merged, frozen_through: merged, ..Self::default() };
+    }
+
+    /// Removes postings of events that are forgotten.
+    pub(super) fn remove(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.frozen.remove(key);
+            self.active.remove(key);
+        }
+    }
+
+    /// Freezes what is there once there is enough of it.
+    fn freeze(&mut self) {
+        if self.frozen.is_empty() && self.active.len() >= MERGE_AT {
+            self.frozen = std::mem::take(&mut self.active);
+            self.frozen_through = self.through;
+        }
+    }
+}
+
+/// How far the writer is with merging a log's frozen postings.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Merge {
+    /// The last posting that was written to the table; those before it are there as well.
+    written: Option<Key>,
+}
+
+/// What a slice has led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// There was nothing to merge.
+    Nothing,
+    /// More is to be merged.
+    Partly(Option<Key>),
+    /// The table is complete through this position, once the transaction commits.
+    Through(u64),
+}
+
+impl Merge {
+    /// Writes the next slice, in proportion to what the group added, into the open transaction.
+    pub(super) fn slice(&self, connection: &Connection, tail: &Tail, added: usize) -> Result<Merged> {
+        let mut state = tail.read();
+        if state.frozen.is_empty() {
+            if state.active.len() < MERGE_AT {
+                return Ok(Merged::Nothing);
+            }
+            drop(state);
+            tail.write().freeze();
+            state = tail.read();
+        }
+        let size = LEAST_SLICE.max(added * 2);
+        let from = self.written.map_or(Bound::Unbounded, Bound::Excluded);
+        let sql = "INSERT OR IGNORE INTO posting (term, position, type_hash) VALUES (?1, ?2, ?3)";
+        let mut insert = connection.prepare_cached(sql)?;
+        let mut written = self.written;
+        let mut left = state.frozen.range((from, Bound::Unbounded));
+        for (&(term, position), &type_hash) in left.by_ref().take(size) {
+            insert.execute((term, to_sql(position), type_hash))?;
+            written = Some((term, position));
+        }
+        if left.next().is_some() {
+            Ok(Merged::Partly(written))
+        } else {
+            Ok(Merged::Through(state.frozen_through))
+        }
+    }
+
+    /// Takes note of a slice whose transaction has committed.
+    pub(super) fn committed(&mut self, tail: &Tail, merged: &Merged) {
+        match merged {
+            Merged::Nothing => {}
+            Merged::Partly(written) => self.written = *written,
+            Merged::Through(through) => {
+                self.written = None;
+                let mut state = tail.write();
+                state.base = *through;
+                state.frozen = Postings::new();
+            }
+        }
+    }
+}

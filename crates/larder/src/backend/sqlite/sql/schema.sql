@@ -1,0 +1,106 @@
+-- The schema of a Larder file, version 1. docs/formats/sqlite.md explains it.
+
+-- Facts about the file: `store_id`, `term_key` (the key of the term hash).
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A log. A dropped one has no name and waits to be swept; its successor has a number of its own.
+CREATE TABLE log (
+    log       INTEGER PRIMARY KEY,
+    name      TEXT UNIQUE,
+    head      INTEGER NOT NULL,            -- the last position ever given
+    merged    INTEGER NOT NULL,            -- postings of events through here are in `posting`
+    trimmed   INTEGER NOT NULL DEFAULT 0,  -- positions through here are hidden
+    compacted INTEGER NOT NULL DEFAULT 0,  -- the highest hidden position
+    audits    INTEGER NOT NULL DEFAULT 0   -- whether conditions are kept
+) STRICT;
+
+-- A stream. Its head is the highest seq_nr of its events, or its mark if there are none.
+CREATE TABLE stream (
+    stream        INTEGER PRIMARY KEY,
+    log           INTEGER NOT NULL,
+    name          TEXT NOT NULL,
+    mark          INTEGER NOT NULL DEFAULT 0,  -- seq_nr through here are hidden
+    mark_position INTEGER NOT NULL DEFAULT 0,  -- the position of the event at the mark
+    UNIQUE (log, name)
+) STRICT;
+
+-- An event, or the trace of a hidden one (payload NULL, outside of every stream).
+CREATE TABLE event (
+    place       INTEGER PRIMARY KEY,  -- log << 47 | position
+    stream      INTEGER,
+    seq_nr      INTEGER,
+    recorded_at INTEGER NOT NULL,     -- microseconds since 1970-01-01 UTC
+    checksum    INTEGER NOT NULL,     -- CRC-32C over everything here, and the names of log and stream
+    event_type  TEXT NOT NULL,
+    tags        TEXT,                 -- joined by newlines, which tags cannot contain
+    id          BLOB,                 -- if given by the caller
+    metadata    TEXT,
+    payload     ANY                   -- TEXT: JSON; BLOB: bytes
+) STRICT;
+
+CREATE UNIQUE INDEX event_by_stream ON event (stream, seq_nr) WHERE stream IS NOT NULL;
+
+-- Which events carry a term (a tag or a type, hashed together with its log), through `log.merged`.
+CREATE TABLE posting (
+    term      INTEGER NOT NULL,
+    position  INTEGER NOT NULL,
+    type_hash INTEGER NOT NULL,
+    PRIMARY KEY (term, position)
+) STRICT, WITHOUT ROWID;
+
+-- Event ids given by callers, and what the append that carried them answered.
+CREATE TABLE append_id (
+    log            INTEGER NOT NULL,
+    id             BLOB NOT NULL,
+    first_position INTEGER NOT NULL,
+    first_seq_nr   INTEGER NOT NULL,
+    count          INTEGER NOT NULL,
+    digest         BLOB NOT NULL,
+    checksum       INTEGER NOT NULL,
+    PRIMARY KEY (log, id)
+) STRICT, WITHOUT ROWID;
+
+-- Batch ids given by callers, and what the batch answered.
+CREATE TABLE batch (
+    id           BLOB PRIMARY KEY,
+    committed_at INTEGER NOT NULL,  -- microseconds since 1970-01-01 UTC
+    outcomes     BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX batch_by_age ON batch (committed_at);
+
+-- Conditions of appends, where a log audits them; the place is that of the append's first event.
+CREATE TABLE condition (
+    place     INTEGER PRIMARY KEY,
+    condition TEXT NOT NULL
+) STRICT;
+
+-- Hidden events that still are to be turned into traces, or removed.
+CREATE TABLE sweep (
+    sweep   INTEGER PRIMARY KEY,
+    log     INTEGER NOT NULL,
+    stream  INTEGER,           -- NULL: the whole log
+    through INTEGER NOT NULL,  -- a seq_nr of the stream, or a position of the log
+    done    INTEGER NOT NULL DEFAULT 0  -- the position through which it is done
+) STRICT;
+
+-- For the sqlite3 shell.
+CREATE VIEW event_log AS
+SELECT log.name AS log_name,
+       stream.name AS aggregate_id,
+       event.seq_nr,
+       CASE WHEN typeof(event.payload) = 'blob' THEN 'x''' || hex(event.payload) || '''' ELSE event.payload END AS payload,
+       event.place & 0x7fffffffffff AS position,
+       event.event_type,
+       replace(event.tags, char(10), ' | ') AS tags,
+       event.metadata,
+       strftime('%Y-%m-%dT%H:%M:%f', event.recorded_at / 1000000.0, 'unixepoch') || 'Z' AS recorded_at
+FROM event
+JOIN log ON log.log = event.place >> 47 AND log.name IS NOT NULL
+LEFT JOIN stream ON stream.stream = event.stream
+WHERE event.payload IS NOT NULL
+  AND (event.place & 0x7fffffffffff) > log.trimmed
+  AND (stream.stream IS NULL OR event.seq_nr > stream.mark);

@@ -1,0 +1,497 @@
+//! The writer: executes every batch that waits, commits once, answers all of them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use super::{
+    append::Undo,
+    batch_id,
+    error::is_full,
+    log_row::LogRow,
+    place::{MAX_LOG, to_sql},
+    postings::{Key, Merge, Merged, Postings, Tail},
+    queue::Job,
+    shared::Shared,
+    sweep,
+};
+use crate::{
+    backend::{CommitReply, CommitRequest, Operation, Outcome},
+    clock::micros_since_epoch,
+    error::{Error, ErrorKind, Result},
+};
+
+/// The write-ahead log grows to this many pages of 4 KiB, is copied into the file, and is used again.
+const CHECKPOINT_PAGES: i32 = 8_192;
+/// After another process has committed, this many groups leave it a gap.
+const YIELDING_GROUPS: u32 = 64;
+const YIELD: Duration = Duration::from_micros(400);
+
+/// Why a batch, or a whole group, was not written.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A guard failed, or an argument is bad: this batch changes nothing, the others go on.
+    Refused(Error),
+    /// Writing failed in the middle: the transaction cannot go on.
+    Broken(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Marks the errors of statements that write.
+pub(super) trait Written<T> {
+    fn written(self) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Error>> Written<T> for Result<T, E> {
+    fn written(self) -> Result<T, Failure> {
+        self.map_err(|error| Failure::Broken(error.into()))
+    }
+}
+
+/// Why a group was not committed.
+enum GroupError {
+    NothingWritten(Error),
+    Unknown(Error),
+}
+
+/// The one connection that writes, and what it remembers between transactions.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) logs: HashMap<Arc<str>, WriterLog>,
+    /// What a batch has changed in memory, to be taken back if it is refused.
+    pub(super) undo: Vec<Undo>,
+    /// The time of the running transaction, in microseconds since 1970.
+    pub(super) now: u64,
+    data_version: i64,
+    /// How many more groups leave a gap for another process.
+    yielding: u32,
+    sweeping: bool,
+    /// The size of the write-ahead log after the last commit, in pages.
+    wal_pages: Arc<AtomicI32>,
+    checkpoint_at: i32,
+}
+
+/// What the writer knows of a log, ahead of the file while a transaction runs.
+#[derive(Debug)]
+pub(super) struct WriterLog {
+    pub row: LogRow,
+    pub tail: Arc<Tail>,
+    pub merge: Merge,
+    /// The head in the file, without the running transaction.
+    committed_head: u64,
+    /// Postings of the running transaction.
+    pub postings: Postings,
+    /// Postings that go with the running transaction.
+    pub forgotten: Vec<Key>,
+    pub streams: super::streams::StreamCache,
+    /// The running transaction has changed its row.
+    pub dirty: bool,
+}
+
+impl Writer {
+    pub(super) fn new(mut connection: Connection, shared: &Shared) -> Result<Self> {
+        let wal_pages = Arc::new(AtomicI32::new(0));
+        let pages = wal_pages.clone();
+        if !shared.config.read_only {
+            connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: i32| {
+                pages.store(count, Ordering::Relaxed);
+                Ok(())
+            }))?;
+        }
+        let sweeping = sweep::is_pending(&connection)?;
+        let writer = Self {
+            connection,
+            logs: HashMap::new(),
+            undo: Vec::new(),
+            now: 0,
+            data_version: 0,
+            yielding: 0,
+            sweeping,
+            wal_pages,
+            checkpoint_at: CHECKPOINT_PAGES,
+        };
+        if sweeping && !shared.config.read_only {
+            shared.queue.ask_for_chores();
+        }
+        Ok(writer)
+    }
+
+    /// Commits batches, as few transactions as can be, and answers each.
+    pub(super) fn commit_group(&mut self, shared: &Shared, jobs: Vec<Job>) {
+        let mut plain = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if is_plain(&job.request) {
+                plain.push(job);
+            } else {
+                self.commit_jobs(shared, std::mem::take(&mut plain));
+                self.commit_jobs(shared, vec![job]);
+            }
+        }
+        self.commit_jobs(shared, plain);
+        self.checkpoint_if_due();
+    }
+
+    fn commit_jobs(&mut self, shared: &Shared, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let requests: Vec<&CommitRequest> = jobs.iter().map(|job| &job.request).collect();
+        let answers = self.execute(shared, &requests);
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            // A caller that no longer waits has dropped its operation; the commit stands.
+            let _ = job.answer.send(answer);
+        }
+    }
+
+    /// Commits a batch for a caller that does not share its transaction.
+    pub(super) fn commit_one(&mut self, shared: &Shared, request: &CommitRequest) -> Result<CommitReply> {
+        let mut answers = self.execute(shared, &[request]);
+        self.checkpoint_if_due();
+        answers.pop().expect("one answer for one batch")
+    }
+
+    /// Commits batches in one transaction, and answers each in order.
+    fn execute(&mut self, shared: &Shared, requests: &[&CommitRequest]) -> Vec<Result<CommitReply>> {
+        let all = |error: &Error| requests.iter().map(|_| Err(error.duplicate())).collect();
+        if shared.is_poisoned() {
+            return all(&Error::new(ErrorKind::Poisoned).hint("open the store again"));
+        }
+        if shared.config.read_only {
+            return all(&Error::new(ErrorKind::ReadOnly));
+        }
+        match self.transact(shared, requests) {
+            Ok(answers) => answers,
+            Err(GroupError::NothingWritten(error)) => {
+                let worth_splitting = matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupted);
+                if requests.len() > 1 && worth_splitting && !shared.is_poisoned() {
+                    // One of them may be the cause: each on its own, so that the others are not its victims.
+                    return requests.iter().flat_map(|request| self.execute(shared, &[*request])).collect();
+                }
+                all(&error)
+            }
+            Err(GroupError::Unknown(error)) => {
+                shared.poison();
+                let hint = "open the store again; a retry under the same event ids or batch id is safe";
+                all(&Error::new(ErrorKind::CommitUnknown).caused_by(error).hint(hint))
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        shared: &Shared,
+        requests: &[&CommitRequest],
+    ) -> Result<Vec<Result<CommitReply>>, GroupError> {
+        let attempt = self.begin(shared).and_then(|()| {
+            let answers = self.apply_all(shared, requests)?;
+            let merged = self.finish(shared)?;
+            Ok((answers, merged))
+        });
+        match attempt {
+            Ok((answers, merged)) => {
+                self.commit(shared)?;
+                self.committed(shared, merged);
+                Ok(answers)
+            }
+            Err(error) => {
+                self.roll_back(shared);
+                Err(GroupError::NothingWritten(error))
+            }
+        }
+    }
+
+    fn begin(&mut self, shared: &Shared) -> Result<()> {
+        if self.yielding > 0 {
+            self.yielding -= 1;
+            thread::sleep(YIELD);
+        }
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.now = micros_since_epoch(shared.clock.now());
+        let version: i64 =
+            self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        if version != self.data_version {
+            // The first look is at one's own file; a later change was somebody else's.
+            if self.data_version != 0 {
+                self.yielding = YIELDING_GROUPS;
+                self.sweeping = sweep::is_pending(&self.connection)?;
+            }
+            self.logs.clear();
+            self.data_version = version;
+        }
+        Ok(())
+    }
+
+    fn apply_all(
+        &mut self,
+        shared: &Shared,
+        requests: &[&CommitRequest],
+    ) -> Result<Vec<Result<CommitReply>>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.apply(shared, request) {
+                Ok(reply) => answers.push(Ok(reply)),
+                // A batch that is not plain is alone: all of its transaction can go.
+                Err(Failure::Refused(error)) if !is_plain(request) => return Err(error),
+                Err(Failure::Refused(error)) => answers.push(Err(error)),
+                Err(Failure::Broken(error)) => return Err(error),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Executes a batch in the open transaction: all of it, or nothing.
+    fn apply(&mut self, shared: &Shared, request: &CommitRequest) -> Result<CommitReply, Failure> {
+        if let Some(id) = request.id
+            && let Some(reply) = batch_id::find(&self.connection, id, request.operations.len(), self.now)?
+        {
+            return Ok(reply);
+        }
+        let scoped = request.operations.len() > 1;
+        if scoped {
+            self.run("SAVEPOINT batch").written()?;
+        }
+        self.undo.clear();
+        let outcomes = match self.operate_all(shared, &request.operations) {
+            Ok(outcomes) => outcomes,
+            Err(Failure::Refused(error)) if scoped => {
+                self.run("ROLLBACK TO batch").written()?;
+                self.run("RELEASE batch").written()?;
+                self.take_back();
+                return Err(Failure::Refused(error));
+            }
+            Err(failure) => return Err(failure),
+        };
+        if scoped {
+            self.run("RELEASE batch").written()?;
+        }
+        let reply = CommitReply { outcomes };
+        if let Some(id) = request.id {
+            batch_id::store(&self.connection, id, &reply, self.now).written()?;
+        }
+        Ok(reply)
+    }
+
+    fn operate_all(&mut self, shared: &Shared, operations: &[Operation]) -> Result<Vec<Outcome>, Failure> {
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for (index, operation) in operations.iter().enumerate() {
+            outcomes.push(self.operate(shared, operation).map_err(|failure| match failure {
+                Failure::Refused(error) => Failure::Refused(error.at_index(index)),
+                Failure::Broken(error) => Failure::Broken(error.at_index(index)),
+            })?);
+        }
+        Ok(outcomes)
+    }
+
+    fn operate(&mut self, shared: &Shared, operation: &Operation) -> Result<Outcome, Failure> {
+        match operation {
+            Operation::Append(append) => self.append(shared, append).map(Outcome::Appended),
+            Operation::RequireHead { log, stream, head } => self.require_head(shared, log, stream, *head),
+            Operation::RequireNoneMatch { log, condition } => {
+                self.require_none_match(shared, log, condition)?;
+                Ok(Outcome::Done)
+            }
+            Operation::Compact { log, stream, through } => self.compact(shared, log, stream, *through),
+            Operation::RaiseMark { log, stream, through } => self.raise_mark(shared, log, stream, *through),
+            Operation::Trim { log, through } => self.trim(shared, log, through.get()),
+            Operation::Forget { log, through } => self.forget(shared, log, through.get()),
+            Operation::DropLog { log } => self.drop_log(shared, log),
+            Operation::AuditConditions { log, enabled } => {
+                self.log_or_new(shared, log)?.row.audits = *enabled;
+                self.log_mut(log).dirty = true;
+                Ok(Outcome::Done)
+            }
+            Operation::Restore { log, rows } => self.restore(shared, log, rows),
+        }
+    }
+
+    /// Writes what the group has changed in logs, and a slice of the work that was put off.
+    fn finish(&mut self, shared: &Shared) -> Result<Vec<(Arc<str>, Merged)>> {
+        if self.sweeping {
+            self.sweeping = sweep::slice(self, shared)?;
+        }
+        let mut merged = Vec::new();
+        for (name, log) in self.logs.iter_mut().filter(|(_, log)| log.dirty) {
+            let slice = log.merge.slice(&self.connection, &log.tail, log.postings.len())?;
+            if let Merged::Through(through) = slice {
+                log.row.merged = through;
+            }
+            let LogRow { number, head, merged: through, trimmed, compacted, audits } = log.row;
+            let sql = "UPDATE log SET head = ?2, merged = ?3, trimmed = ?4, compacted = ?5, audits = ?6 WHERE log = ?1";
+            let numbers = (number, to_sql(head), to_sql(through), to_sql(trimmed), to_sql(compacted), audits);
+            self.connection.prepare_cached(sql)?.execute(numbers)?;
+            merged.push((name.clone(), slice));
+        }
+        // Readers look into the tail only as far as their snapshot goes, so it may be ahead of the commit.
+        for log in self.logs.values_mut().filter(|log| log.dirty) {
+            log.tail.write().extend(std::mem::take(&mut log.postings), log.row.head);
+        }
+        Ok(merged)
+    }
+
+    fn commit(&mut self, shared: &Shared) -> Result<(), GroupError> {
+        let committed = self.run("COMMIT");
+        let Err(error) = committed else { return Ok(()) };
+        let full = is_full(&error);
+        self.roll_back(shared);
+        if full && !shared.is_poisoned() {
+            // No frame that ends a transaction was written: see docs/formats/sqlite.md.
+            return Err(GroupError::NothingWritten(error.into()));
+        }
+        Err(GroupError::Unknown(error.into()))
+    }
+
+    fn committed(&mut self, shared: &Shared, merged: Vec<(Arc<str>, Merged)>) {
+        for (name, merged) in merged {
+            if let Some(log) = self.logs.get_mut(&name) {
+                log.dirty = false;
+                log.committed_head = log.row.head;
+                log.merge.committed(&log.tail, &merged);
+                log.tail.write().remove(&std::mem::take(&mut log.forgotten));
+            }
+            shared.bus.publish(&name);
+        }
+        if self.sweeping {
+            shared.queue.ask_for_chores();
+        }
+    }
+
+    /// Takes everything back: what the transaction wrote, and what is remembered of it.
+    fn roll_back(&mut self, shared: &Shared) {
+        if !self.connection.is_autocommit() && self.run("ROLLBACK").is_err() {
+            shared.poison();
+        }
+        for (_, log) in self.logs.drain() {
+            log.tail.write().retract(log.committed_head);
+        }
+        self.undo.clear();
+    }
+
+    /// Housekeeping while nobody waits.
+    pub(super) fn do_chores(&mut self, shared: &Shared) {
+        if self.sweeping && shared.queue.is_empty() && !shared.is_poisoned() && !shared.config.read_only {
+            // A failure is met again, and answered, by the next commit.
+            drop(self.transact(shared, &[]));
+        }
+        self.checkpoint_if_due();
+    }
+
+    /// Copies the write-ahead log into the file once it has grown to its size, so that it can be used again.
+    fn checkpoint_if_due(&mut self) {
+        let pages = self.wal_pages.load(Ordering::Relaxed);
+        if pages < CHECKPOINT_PAGES {
+            self.checkpoint_at = CHECKPOINT_PAGES;
+        }
+        if pages < self.checkpoint_at {
+            return;
+        }
+        // A reader in an old snapshot keeps it from being used again: look again when it has grown as much more.
+        self.checkpoint_at = pages + CHECKPOINT_PAGES / 2;
+        let checkpoint = self.connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)");
+        let done = checkpoint.and_then(|mut statement| {
+            statement.query_row([], |row| {
+                Ok((row.get::<_, i32>(0)?, row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))
+            })
+        });
+        match done {
+            Ok((0, log, copied)) if log == copied => {
+                self.wal_pages.store(0, Ordering::Relaxed);
+                self.checkpoint_at = CHECKPOINT_PAGES;
+            }
+            Ok((busy, log, copied)) => tracing::debug!(busy, log, copied, "checkpoint is not complete"),
+            // The log still holds everything: nothing is lost, and the next commit meets the same disk.
+            Err(error) => tracing::warn!(%error, "checkpoint failed"),
+        }
+    }
+
+    pub(super) fn run(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    pub(super) fn start_sweeping(&mut self) {
+        self.sweeping = true;
+    }
+
+    /// A log that is known to be loaded.
+    pub(super) fn log_mut(&mut self, name: &str) -> &mut WriterLog {
+        self.logs.get_mut(name).expect("it was loaded for this operation")
+    }
+
+    /// Loads a log, if it exists.
+    pub(super) fn load_log(&mut self, shared: &Shared, name: &Arc<str>) -> Result<Option<&mut WriterLog>> {
+        if !self.logs.contains_key(name) {
+            let Some(row) = LogRow::find(&self.connection, name)? else { return Ok(None) };
+            let tail = shared.tail(row.number, row.merged);
+            {
+                let mut state = tail.write();
+                if state.base() != row.merged {
+                    // Another process has merged, or created the log anew.
+                    state.restart(row.merged);
+                }
+                state.catch_up(&self.connection, &shared.terms, row.number, row.head)?;
+            }
+            self.logs.insert(name.clone(), WriterLog::new(row, tail));
+        }
+        Ok(self.logs.get_mut(name))
+    }
+
+    /// Loads a log, creating it if there is none.
+    pub(super) fn log_or_new(&mut self, shared: &Shared, name: &Arc<str>) -> Result<&mut WriterLog, Failure> {
+        if self.load_log(shared, name)?.is_none() {
+            let next: i64 = self
+                .connection
+                .query_row("SELECT coalesce(max(log), 0) + 1 FROM log", [], |row| row.get(0))
+                .map_err(Error::from)?;
+            if next > MAX_LOG {
+                return Err(Error::too_large("logs", MAX_LOG.cast_unsigned(), next.cast_unsigned()).into());
+            }
+            self.create_log(name, next, 0).written()?;
+            self.load_log(shared, name)?;
+            self.undo.push(Undo::Log { log: name.clone() });
+        }
+        Ok(self.log_mut(name))
+    }
+
+    pub(super) fn create_log(&self, name: &str, number: i64, head: u64) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO log (log, name, head, merged) VALUES (?1, ?2, ?3, ?3)";
+        self.connection.prepare_cached(sql)?.execute((number, name, to_sql(head))).map(drop)
+    }
+}
+
+impl WriterLog {
+    pub(super) fn new(row: LogRow, tail: Arc<Tail>) -> Self {
+        Self {
+            row,
+            tail,
+            merge: Merge::default(),
+            committed_head: row.head,
+            postings: Postings::new(),
+            forgotten: Vec::new(),
+            streams: super::streams::StreamCache::default(),
+            dirty: false,
+        }
+    }
+}
+
+/// Whether a batch only appends and guards, so that it can share its transaction with others.
+fn is_plain(request: &CommitRequest) -> bool {
+    request.operations.iter().all(|operation| {
+        matches!(
+            operation,
+            Operation::Append(_) | Operation::RequireHead { .. } | Operation::RequireNoneMatch { .. }
+        )
+    })
+}
