@@ -31,14 +31,14 @@ type Hook = Box<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct Shared {
-    topics: Mutex<HashMap<Arc<str>, Topic>>,
+    channels: Mutex<HashMap<Arc<str>, Channel>>,
     /// How many listeners there are: a commit that nobody listens to takes no lock.
     listeners: AtomicUsize,
     on_listen: OnceLock<Hook>,
 }
 
 #[derive(Default)]
-struct Topic {
+struct Channel {
     /// Counts the announcements.
     epoch: u64,
     listeners: usize,
@@ -69,14 +69,14 @@ impl Bus {
     /// Announces that something was committed to this log.
     pub fn publish(&self, log: &str) {
         if self.listeners() > 0 {
-            let woken = self.topics().get_mut(log).map(Topic::announce);
+            let woken = self.channels().get_mut(log).map(Channel::announce);
             woken.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
     /// Announces that anything may have changed: another process committed, or the store closes.
     pub fn publish_all(&self) {
-        let woken: Vec<Waker> = self.topics().values_mut().flat_map(Topic::announce).collect();
+        let woken: Vec<Waker> = self.channels().values_mut().flat_map(Channel::announce).collect();
         woken.into_iter().for_each(Waker::wake);
     }
 
@@ -85,11 +85,11 @@ impl Bus {
     pub fn listen(&self, log: &str) -> Listener {
         let log: Arc<str> = log.into();
         let (id, seen) = {
-            let mut topics = self.topics();
-            let topic = topics.entry(log.clone()).or_default();
-            topic.listeners += 1;
-            topic.next_id += 1;
-            (topic.next_id, topic.epoch)
+            let mut channels = self.channels();
+            let channel = channels.entry(log.clone()).or_default();
+            channel.listeners += 1;
+            channel.next_id += 1;
+            (channel.next_id, channel.epoch)
         };
         self.0.listeners.fetch_add(1, Ordering::SeqCst);
         if let Some(hook) = self.0.on_listen.get() {
@@ -98,12 +98,12 @@ impl Bus {
         Listener { bus: self.clone(), log, id, seen }
     }
 
-    fn topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Topic>> {
-        self.0.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    fn channels(&self) -> MutexGuard<'_, HashMap<Arc<str>, Channel>> {
+        self.0.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Topic {
+impl Channel {
     fn announce(&mut self) -> Vec<Waker> {
         self.epoch += 1;
         self.waiting.drain(..).map(|(_, waker)| waker).collect()
@@ -128,21 +128,21 @@ pub struct Listener {
 impl Listener {
     /// Remembers what has been announced by now; call it before looking.
     pub fn observe(&mut self) {
-        if let Some(topic) = self.bus.topics().get(&self.log) {
-            self.seen = topic.epoch;
+        if let Some(channel) = self.bus.channels().get(&self.log) {
+            self.seen = channel.epoch;
         }
     }
 
     /// Ready once something was announced since the last observation.
     pub fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut topics = self.bus.topics();
-        let Some(topic) = topics.get_mut(&self.log) else { return Poll::Ready(()) };
-        if topic.epoch != self.seen {
+        let mut channels = self.bus.channels();
+        let Some(channel) = channels.get_mut(&self.log) else { return Poll::Ready(()) };
+        if channel.epoch != self.seen {
             return Poll::Ready(());
         }
-        match topic.waiting.iter_mut().find(|(id, _)| *id == self.id) {
+        match channel.waiting.iter_mut().find(|(id, _)| *id == self.id) {
             Some((_, waker)) => waker.clone_from(context.waker()),
-            None => topic.waiting.push((self.id, context.waker().clone())),
+            None => channel.waiting.push((self.id, context.waker().clone())),
         }
         Poll::Pending
     }
@@ -150,15 +150,15 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let mut topics = self.bus.topics();
-        if let Some(topic) = topics.get_mut(&self.log) {
-            topic.waiting.retain(|(id, _)| *id != self.id);
-            topic.listeners -= 1;
-            if topic.listeners == 0 {
-                topics.remove(&self.log);
+        let mut channels = self.bus.channels();
+        if let Some(channel) = channels.get_mut(&self.log) {
+            channel.waiting.retain(|(id, _)| *id != self.id);
+            channel.listeners -= 1;
+            if channel.listeners == 0 {
+                channels.remove(&self.log);
             }
         }
-        drop(topics);
+        drop(channels);
         self.bus.0.listeners.fetch_sub(1, Ordering::SeqCst);
     }
 }
