@@ -1,0 +1,284 @@
+//! The lists of cases, by group. A case that is in none of them is dead code, which the compiler reports.
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_cases {
+    (all, $then:ident $arguments:tt) => {
+        $crate::$then! { $arguments
+            append {
+                el_01_an_event_without_a_stream,
+                el_01_an_id_is_derived_from_log_and_position,
+                el_01_new_event_fields,
+                el_01_recorded_at_is_the_clocks_microsecond,
+                el_01_repeated_tags_are_kept_once,
+                el_02_consecutive_numbers_and_positions,
+                el_03_a_conflict_writes_and_publishes_nothing,
+                el_03_a_gap_is_a_conflict,
+                el_03_a_stale_number_is_a_conflict,
+                el_03_any_always_succeeds,
+                el_03_exact_needs_the_head,
+                el_04_an_empty_append_checks_nothing,
+                el_05_one_bad_event_writes_nothing,
+                el_07_head_follows_appends,
+                el_07_head_never_goes_back,
+                el_07_head_of_an_unknown_stream,
+            }
+            names {
+                el_02_log_names,
+                el_02_stream_ids,
+                el_04_bad_stream_ids_are_refused_everywhere,
+                el_05_event_types,
+                el_05_payload_size,
+                el_05_sixty_four_tags,
+                el_05_tags,
+                el_12_a_query_needs_types_or_tags,
+            }
+            payload {
+                el_01_metadata_is_a_json_object,
+                el_20_bytes_come_back_as_bytes,
+                el_20_json_text_survives_byte_for_byte,
+                el_20_what_is_not_json_is_refused,
+            }
+            read {
+                el_06_a_limit_leads_to_the_next_page,
+                el_06_backwards,
+                el_06_both_ends_are_inclusive,
+                el_06_everything_or_too_large,
+                el_06_iteration_over_large_payloads,
+                el_06_iteration_over_many_pages,
+                el_06_iteration_while_writers_write,
+                el_06_nothing_there_is_an_empty_page,
+                el_10_compacted_empty_streams_are_flagged,
+                el_10_pages_of_streams,
+                el_10_streams_ascend_by_bytes,
+            }
+            query {
+                el_11_positions_are_never_reused,
+                el_11_positions_belong_to_a_log,
+                el_11_positions_strictly_rise,
+                el_12_after_is_exclusive,
+                el_12_items_are_any_of,
+                el_12_names_match_exactly,
+                el_12_pages_lose_and_repeat_nothing,
+                el_12_random_queries_match_by_definition,
+                el_12_through_counts_compacted_history,
+                el_12_through_is_a_sound_after,
+                el_12_through_is_the_head_or_the_last_item,
+                el_12_through_of_an_unknown_log_is_the_start,
+                el_12_types_are_any_of_tags_are_all_of,
+            }
+            compaction {
+                el_08_a_long_stream_while_others_write,
+                el_08_beyond_the_head_means_the_head,
+                el_08_conditions_still_see_what_happened,
+                el_08_forget_removes_that_too,
+                el_08_hides_from_every_read,
+                el_08_keeps_the_mark,
+                el_08_nobody_sees_half_of_it,
+                el_08_repetition_and_unknown_streams_are_fine,
+                el_09_live_events_refuse_it,
+                el_09_never_lowers,
+                el_09_raises_the_mark_of_an_empty_stream,
+            }
+            condition {
+                el_13_a_failed_condition_writes_nothing,
+                el_13_after_is_exclusive,
+                el_13_by_type_by_tag_and_by_anything,
+                el_13_it_tells_the_first_ten,
+                el_13_it_tells_what_matches,
+                el_13_its_own_events_do_not_count,
+                el_13_random_conditions_decide_by_definition,
+                el_13_start_means_any_at_all,
+                el_13_what_does_not_match_is_no_obstacle,
+                el_14_both_guards_in_one_append,
+                el_22_a_broken_decision_is_found,
+                el_22_auditing_is_off_by_default,
+                el_22_compaction_breaks_no_decision,
+                el_22_verify_replays_each_decision,
+            }
+            retry {
+                el_15_a_retry_answers_as_the_first_time,
+                el_15_an_id_twice_in_one_append,
+                el_15_any_other_reuse_already_exists,
+                el_15_compaction_keeps_the_ids,
+                el_15_concurrent_retries_write_once,
+                el_15_ids_are_checked_before_the_guards,
+                el_15_ids_belong_to_a_log,
+                el_15_ids_of_a_refused_append_stay_free,
+                el_15_many_ids,
+            }
+            concurrency {
+                el_11_a_reader_is_never_overtaken,
+                el_16_one_creates_each_stream,
+                el_16_one_wins_overlapping_conditions,
+                el_16_one_wins_the_same_expectation,
+                el_16_own_streams_do_not_disturb_each_other,
+                el_16_stream_guard_against_condition,
+            }
+            subscription {
+                el_17_a_refused_append_never_shows,
+                el_17_a_slow_subscriber_loses_nothing,
+                el_17_a_streams_own_compaction_is_told,
+                el_17_after_is_exclusive,
+                el_17_closing_ends_it,
+                el_17_compacted_history_is_told_once,
+                el_17_compaction_and_drops_do_not_end_it,
+                el_17_first_the_past_then_live,
+                el_17_giving_up_waiting_loses_nothing,
+                el_17_many_subscribers_at_the_switch,
+                el_17_no_gap_while_writers_never_stop,
+                el_17_only_what_matches,
+            }
+            bulk {
+                el_19_a_batch_is_bounded_too,
+                el_19_an_error_names_the_last_one_committed,
+                el_19_an_interrupted_load_can_be_repeated,
+                el_19_loads_an_iterator_of_any_length,
+                el_19_memory_is_bounded,
+                el_19_one_append_is_atomic_up_to_its_limit,
+            }
+            trim {
+                el_21_conditions_still_see_trimmed_events,
+                el_21_drop_log_removes_everything,
+                el_21_dropping_again_or_an_unknown_log_is_fine,
+                el_21_trim_beyond_the_head_and_again,
+                el_21_trim_hides_by_position,
+                el_21_trim_raises_the_marks_of_streams,
+            }
+            batch {
+                wb_01_a_bad_operation_is_named,
+                wb_01_an_empty_batch_commits,
+                wb_01_appends_commit_together,
+                wb_01_conditions_see_the_batchs_own_events,
+                wb_01_handles_of_another_store_are_refused,
+                wb_01_ids_count_within_a_batch,
+                wb_01_maintenance_in_a_batch,
+                wb_01_operations_see_the_earlier_ones,
+                wb_01_readers_see_all_or_nothing,
+                wb_01_the_first_failing_guard_fails_everything,
+                wb_02_require_head,
+                wb_02_require_none_match,
+                wb_03_a_repeated_batch_answers_as_the_first_time,
+                wb_03_another_number_of_operations_already_exists,
+                wb_03_concurrent_repetitions_write_once,
+                wb_03_every_outcome_is_kept,
+                wb_03_ids_are_kept_for_a_day,
+                wb_03_the_id_of_a_failed_batch_stays_free,
+            }
+            failures {
+                fl_01_an_error_wrote_nothing,
+                fl_02_a_sound_store_verifies,
+                fl_03_a_batch_id_outlives_any_wait_but_the_clocks,
+                fl_03_time_is_the_stores_clock,
+            }
+            closing {
+                cf_05_close_is_idempotent,
+                cf_05_closing_while_others_write,
+                cf_05_every_call_after_close_is_closed,
+            }
+        }
+    };
+    (durable, $then:ident $arguments:tt) => {
+        $crate::$then! { $arguments
+            append {
+                el_07_head_is_there_after_reopening,
+            }
+            payload {
+                el_20_json_text_survives_reopening,
+            }
+            query {
+                el_11_positions_are_not_reused_after_reopening,
+            }
+            compaction {
+                el_08_compaction_is_kept_over_reopening,
+            }
+            condition {
+                el_22_auditing_is_kept_over_reopening,
+            }
+            retry {
+                el_15_ids_are_kept_over_reopening,
+            }
+            trim {
+                el_21_a_dropped_log_stays_dropped,
+                el_21_trimming_is_kept_over_reopening,
+            }
+            batch {
+                wb_03_ids_are_kept_over_reopening,
+            }
+            failures {
+                fl_01_what_was_acknowledged_is_there,
+            }
+            closing {
+                cf_05_dropping_every_handle_keeps_what_was_written,
+            }
+        }
+    };
+    (builtin, $then:ident $arguments:tt) => {
+        $crate::$then! { $arguments
+            closing {
+                cf_06_a_lazy_store_can_be_closed_unopened,
+                cf_06_many_first_operations_open_once,
+                cf_06_the_first_operation_opens,
+            }
+            urls {
+                cf_01_an_unknown_url_lists_the_known_ones,
+                cf_02_an_unknown_value_never_means_memory,
+                cf_04_a_password_is_never_shown,
+            }
+        }
+    };
+    (memory, $then:ident $arguments:tt) => {
+        $crate::$then! { $arguments
+            memory {
+                cf_01_each_store_in_memory_is_its_own,
+                cf_01_memory_urls,
+                cf_02_unset_or_empty_means_memory,
+                cf_04_one_line_names_memory,
+            }
+        }
+    };
+    (sqlite, $then:ident $arguments:tt) => {
+        $crate::$then! { $arguments
+            config_sqlite {
+                cf_01_sqlite_urls,
+                cf_01_the_parent_directory_is_created,
+                cf_01_url_and_code_say_the_same,
+                cf_02_the_environment_names_a_file,
+                cf_03_a_file_that_is_no_database_is_refused,
+                cf_03_a_foreign_database_is_refused,
+                cf_03_a_newer_version_is_refused,
+                cf_03_reset_of_a_file_in_use_is_locked,
+                cf_03_reset_wipes_at_every_open,
+                cf_03_without_reset_everything_survives,
+                cf_04_a_failed_open_names_no_backend,
+                cf_04_one_line_names_the_file,
+                cf_05_a_clean_close_leaves_one_file,
+                cf_05_a_failed_open_can_be_retried,
+                cf_05_dropping_without_closing_keeps_the_file_usable,
+                cf_05_the_same_file_is_one_instance,
+                cf_06_lazy_touches_nothing,
+                cf_06_the_next_operation_tries_again,
+                cf_07_reading_never_creates_a_file,
+                cf_07_reading_only_refuses_every_write,
+            }
+            event_log_sqlite {
+                el_11_positions_are_not_reused_after_vacuum,
+                el_16_another_process_compacts_and_drops,
+                el_16_another_process_is_seen_by_every_guard,
+                el_16_one_process_wins_each_stream,
+                el_16_past_the_busy_timeout_it_is_locked,
+                el_16_processes_that_always_write_yield,
+                el_18_live_subscribers_hear_another_process,
+                el_18_ours_and_theirs_in_one_order,
+            }
+            failures_sqlite {
+                fl_02_a_subscription_reports_it_too,
+                fl_02_an_altered_event_is_never_data,
+                fl_02_names_are_part_of_the_checksum,
+                fl_02_verify_compares_the_index_with_the_events,
+                fl_02_verify_finds_an_altered_event,
+                fl_02_verify_finds_what_does_not_fit_together,
+            }
+        }
+    };
+}
