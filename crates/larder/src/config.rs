@@ -191,7 +191,9 @@ impl SqliteConfig {
                 let ms: u32 = ms.parse().map_err(|_| unrecognised(&format!("flag `{flag}`")))?;
                 self.busy_timeout = Duration::from_millis(ms.into());
             }
-            _ => return Err(unrecognised(&format!("flag `{flag}`"))),
+            ("reset" | "durability" | "mode", _) => return Err(unrecognised(&format!("flag `{flag}`"))),
+            // Its value may be a password.
+            _ => return Err(unrecognised(&format!("flag `{name}`"))),
         }
         if self.read_only && self.reset_on_start {
             return Err(unrecognised("`reset` together with `mode=ro`"));
@@ -214,11 +216,11 @@ fn unrecognised(what: &str) -> Error {
     Error::invalid("backend URL", reason)
 }
 
-/// A URL without what must not be shown: `user:password@`.
-fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}…{}", &url[..scheme + 3], &url[at..]),
-        _ => url.to_owned(),
+/// As much of a URL as may be shown: anything after its scheme may be, or hold, a password.
+fn scheme(url: &str) -> String {
+    match url.find([':', '?', '@']) {
+        Some(end) => format!("{}…", &url[..=end]),
+        None => url.to_owned(),
     }
 }
 
@@ -230,7 +232,7 @@ impl FromStr for Config {
             return Ok(Self::memory());
         }
         let Some(rest) = url.strip_prefix("sqlite:") else {
-            return Err(unrecognised(&format!("`{}`", without_password(url))));
+            return Err(unrecognised(&format!("`{}`", scheme(url))));
         };
         let (path, flags) = rest.split_once('?').unwrap_or((rest, ""));
         if path.is_empty() {

@@ -90,6 +90,7 @@ pub(in crate::testing) fn cf_04_a_password_is_never_shown(_: &dyn Fixture) -> Ca
             "postgres:user:hunter2@host/db",
             "postgres://host/db?user=u&password=hunter2",
             "user:hunter2@host",
+            "sqlite:x.db?password=hunter2",
         ];
         for url in urls {
             let error = refused!(Store::open(url).wait(), ErrorKind::InvalidArgument { .. });
