@@ -56,22 +56,29 @@ impl WriteBatch {
     /// Adds a write; its outcome is found in the [`Committed`] answer under the slot.
     pub fn add<O: WriteKind>(&mut self, write: Write<O>) -> Slot<O> {
         let (store, operation) = write.into_parts();
-        let same = store.is_same(&self.store);
-        let foreign = || Error::invalid("batch", "a write of another store");
-        self.push(if same { operation } else { Err(foreign()) })
+        let checked = self.check_store(&store).and(operation);
+        self.push(checked)
     }
 
     /// Requires the stream's head to be this, without writing.
     pub fn require_head(&mut self, log: &EventLog, stream: impl Into<String>, head: u64) {
-        let (log, stream) = (log.name_arc(), stream.into());
-        let checked = check_key("stream", &stream);
-        self.push::<()>(checked.map(|()| Operation::RequireHead { log, stream, head }));
+        let stream = stream.into();
+        let checked = self.check_store(log.store()).and_then(|()| check_key("stream", &stream));
+        self.push::<()>(checked.map(|()| Operation::RequireHead { log: log.name_arc(), stream, head }));
     }
 
     /// Requires that no event matches, without writing.
     pub fn require_none_match(&mut self, log: &EventLog, condition: AppendCondition) {
-        let checked = condition.fail_if_events_match.check();
+        let checked = self.check_store(log.store()).and_then(|()| condition.fail_if_events_match.check());
         self.push::<()>(checked.map(|()| Operation::RequireNoneMatch { log: log.name_arc(), condition }));
+    }
+
+    fn check_store(&self, store: &Store) -> Result<()> {
+        if store.is_same(&self.store) {
+            Ok(())
+        } else {
+            Err(Error::invalid("batch", "a handle of another store"))
+        }
     }
 
     fn push<O>(&mut self, operation: Result<Operation>) -> Slot<O> {

@@ -210,6 +210,10 @@ impl EventLog {
         &self.log
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub(crate) fn name_arc(&self) -> Arc<str> {
         self.log.clone()
     }
