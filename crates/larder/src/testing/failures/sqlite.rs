@@ -78,7 +78,7 @@ fn open(path: &Path) -> crate::Result<(Store, EventLog)> {
 }
 
 /// Alterations of the event at position 4 (`seq_nr` 4 of `s`), in what it says or where it belongs.
-const ALTERED_EVENTS: [&str; 17] = [
+const ALTERED_EVENTS: [&str; 16] = [
     "UPDATE event SET payload = '\"number 4\"' WHERE place & 0xffffff = 4",
     "UPDATE event SET payload = CAST(payload AS BLOB) WHERE place & 0xffffff = 4",
     "UPDATE event SET event_type = 'counted' WHERE place & 0xffffff = 4",
@@ -94,7 +94,6 @@ const ALTERED_EVENTS: [&str; 17] = [
     "UPDATE event SET seq_nr = 40 WHERE place & 0xffffff = 4",
     "UPDATE event SET stream = (SELECT stream FROM stream WHERE name = 't'), seq_nr = 2
      WHERE place & 0xffffff = 4",
-    "UPDATE event SET place = place + 1000 WHERE place & 0xffffff = 4",
     "UPDATE event SET payload = (SELECT payload FROM event WHERE place & 0xffffff = 5)
      WHERE place & 0xffffff = 4",
     // All of the next event's row, checksum included: only its place differs.
@@ -127,9 +126,8 @@ pub(in crate::testing) fn fl_02_verify_finds_an_altered_event(_: &dyn Fixture) -
     for sql in ALTERED_EVENTS {
         let (store, _) = open(&original.altered(sql)?)?;
         let report = store.verify(Progress::default()).wait()?;
-        let there =
-            |position| report.findings.iter().any(|found| found.position == Some(Position::new(position)));
-        assert!(there(4) || there(1004), "{sql}: {report:?}");
+        let there = report.findings.iter().any(|found| found.position == Some(Position::new(4)));
+        assert!(there, "{sql}: {report:?}");
         assert!(report.findings.iter().all(|found| found.log.as_deref() == Some("orders")), "{report:?}");
         store.close().wait()?;
     }
@@ -162,24 +160,29 @@ pub(in crate::testing) fn fl_02_names_are_part_of_the_checksum(_: &dyn Fixture) 
 }
 
 /// What no checksum of a single event can tell.
-const STRUCTURAL: [&str; 7] = [
+const STRUCTURAL: [&str; 11] = [
     "DELETE FROM event WHERE place & 0xffffff = 4",
     "UPDATE event SET payload = NULL WHERE place & 0xffffff = 4",
+    "UPDATE event SET place = place + 1000 WHERE place & 0xffffff = 4",
     "UPDATE stream SET mark = 4 WHERE name = 's'",
+    "UPDATE stream SET mark_position = 4 WHERE name = 's'",
+    "DELETE FROM stream WHERE name = 's'",
     "UPDATE log SET trimmed = 4",
     "UPDATE log SET head = head - 2",
     "DELETE FROM append_id WHERE first_position = 4",
     "UPDATE append_id SET first_position = 5 WHERE first_position = 4",
+    "UPDATE append_id SET id = randomblob(16) WHERE first_position = 4",
 ];
 
 pub(in crate::testing) fn fl_02_verify_finds_what_does_not_fit_together(_: &dyn Fixture) -> CaseResult {
     let original = Original::new()?;
+    let mut missed = Vec::new();
     for sql in STRUCTURAL {
         let (store, _) = open(&original.altered(sql)?)?;
-        let report = store.verify(Progress::default()).wait()?;
-        assert!(!report.is_sound(), "{sql}: {report:?}");
+        missed.extend(store.verify(Progress::default()).wait()?.is_sound().then_some(sql));
         store.close().wait()?;
     }
+    assert!(missed.is_empty(), "not found: {missed:#?}");
     Ok(())
 }
 
@@ -187,10 +190,12 @@ pub(in crate::testing) fn fl_02_verify_compares_the_index_with_the_events(_: &dy
     let dir = ScratchDir::new()?;
     let path = dir.path().join("store.db");
     let (store, log) = open(&path)?;
-    // Enough for postings to be merged into their table.
-    let events = (0..40_000).map(|n| event("A").tags([format!("n:{}", n % 100), "all".to_owned()]));
-    log.append("s", 0, events).wait()?;
-    log.append("s", 40_000, [event("B")]).wait()?;
+    // Enough for postings to be merged into their table, which later commits do.
+    let tags = |n: u64| (0..60).map(move |k| format!("{k}:{}", n % 10));
+    for n in 0..4 {
+        let events = (0..2_500).map(|n| event("A").tags(tags(n)));
+        log.append("s", n * 2_500, events).wait()?;
+    }
     assert!(store.verify(Progress::default()).wait()?.is_sound());
     store.close().wait()?;
     let original = std::fs::read(&path)?;
