@@ -31,6 +31,8 @@ pub(super) struct LogState {
     pub(super) conditions: BTreeMap<Position, AppendCondition>,
     /// What the batch under way has changed; empty between batches.
     journal: Vec<Undo>,
+    /// Made by the batch under way: it exists once there is a change in it.
+    is_new: bool,
 }
 
 /// The numbers of a log.
@@ -92,7 +94,13 @@ impl LogState {
             ids: BTreeMap::new(),
             conditions: BTreeMap::new(),
             journal: Vec::new(),
+            is_new: true,
         }
+    }
+
+    /// Whether it is more than a name that the batch under way has looked at.
+    pub(super) fn exists(&self) -> bool {
+        !self.is_new || !self.journal.is_empty()
     }
 
     pub(super) fn info(&self) -> LogInfo {
@@ -217,15 +225,23 @@ impl LogState {
 
     /// Empties the log, all but these numbers.
     pub(super) fn clear(&mut self, header: Header) {
-        let mut dropped = std::mem::replace(self, Self::new(self.name.clone()));
-        self.header = header;
+        let empty = Self { header, is_new: self.is_new, ..Self::new(self.name.clone()) };
+        let mut dropped = std::mem::replace(self, empty);
         self.journal = std::mem::take(&mut dropped.journal);
         self.journal.push(Undo::Drop(Box::new(dropped)));
+    }
+
+    /// Makes the log exist, even if it stays empty.
+    pub(super) fn establish(&mut self) {
+        if !self.exists() {
+            self.journal.push(Undo::Header(self.header));
+        }
     }
 
     /// Makes the changes of the batch final; whether there were any.
     pub(super) fn keep(&mut self) -> bool {
         let changed = !self.journal.is_empty();
+        self.is_new &= !changed;
         self.journal.clear();
         changed
     }

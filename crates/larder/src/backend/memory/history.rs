@@ -143,6 +143,7 @@ impl LogState {
             }
             HistoryRow::Log { head, trimmed_through, compacted_through, audits_conditions } => {
                 check_number("import", head.get())?;
+                self.establish();
                 self.set_header(Header {
                     head: self.header.head.max(head),
                     trimmed_through: self.header.trimmed_through.max(trimmed_through),

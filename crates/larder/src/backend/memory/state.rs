@@ -52,15 +52,9 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Transaction<'a> {
     logs: &'a mut BTreeMap<Arc<str>, LogState>,
-    touched: Vec<Touched>,
+    touched: Vec<Arc<str>>,
     /// Microseconds since 1970.
     pub(super) now: u64,
-}
-
-#[derive(Debug)]
-struct Touched {
-    log: Arc<str>,
-    created: bool,
 }
 
 impl Transaction<'_> {
@@ -90,43 +84,43 @@ impl Transaction<'_> {
 
     /// The log, to change it, if it exists.
     pub(super) fn known_log(&mut self, name: &Arc<str>) -> Option<&mut LogState> {
-        if !self.logs.contains_key(name) {
-            return None;
-        }
-        Some(self.log_or_new(name))
+        let exists = self.logs.get(name).is_some_and(LogState::exists);
+        exists.then(|| self.log_or_new(name))
     }
 
     /// The log, to change it. If it is new and the batch leaves nothing in it, it does not come to be.
     pub(super) fn log_or_new(&mut self, name: &Arc<str>) -> &mut LogState {
-        if !self.touched.iter().any(|touched| touched.log == *name) {
-            let created = !self.logs.contains_key(name);
-            self.touched.push(Touched { log: name.clone(), created });
+        if !self.touched.contains(name) {
+            self.touched.push(name.clone());
         }
         self.logs.entry(name.clone()).or_insert_with_key(|name| LogState::new(name.clone()))
     }
 
     /// Makes the batch final, and names the logs that it changed.
     fn keep(mut self) -> Vec<Arc<str>> {
-        let mut changed = Vec::new();
-        for Touched { log, created } in std::mem::take(&mut self.touched) {
-            if self.logs.get_mut(&log).is_some_and(LogState::keep) {
-                changed.push(log);
-            } else if created {
-                self.logs.remove(&log);
-            }
-        }
+        let mut changed = std::mem::take(&mut self.touched);
+        changed.retain(|name| {
+            let is_changed = self.logs.get_mut(name).is_some_and(LogState::keep);
+            self.remove_unless_exists(name);
+            is_changed
+        });
         changed
+    }
+
+    fn remove_unless_exists(&mut self, name: &Arc<str>) {
+        if self.logs.get(name).is_some_and(|log| !log.exists()) {
+            self.logs.remove(name);
+        }
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        for Touched { log, created } in std::mem::take(&mut self.touched) {
-            if created {
-                self.logs.remove(&log);
-            } else if let Some(log) = self.logs.get_mut(&log) {
+        for name in std::mem::take(&mut self.touched) {
+            if let Some(log) = self.logs.get_mut(&name) {
                 log.revert();
             }
+            self.remove_unless_exists(&name);
         }
     }
 }

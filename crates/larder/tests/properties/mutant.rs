@@ -1,0 +1,179 @@
+//! Deliberately broken engines, to prove that the harness finds faults.
+
+use std::{path::PathBuf, sync::Arc};
+
+use larder::{
+    Bus, Config, Event, Expected, LogInfo, Page, Position, Result, StreamInfo,
+    backend::{
+        Backend, BoxFuture, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead, Operation,
+        Progress, StoreStats, StreamsRead, VerifyReport, memory::MemoryBackend,
+    },
+};
+
+/// What an engine does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Appends whatever the condition says.
+    IgnoresConditions,
+    /// Counts the event at `after` too.
+    IncludesAfter,
+    /// Appends wherever the stream is.
+    IgnoresHeads,
+    /// Commits each operation of a batch by itself.
+    CommitsInParts,
+    /// Does not recognise a repeated batch.
+    IgnoresBatchIds,
+    /// Lets conditions forget what is compacted.
+    LosesTraces,
+    /// Says that a partial page answers for the whole log.
+    OverstatesThrough,
+    /// Reads one event more than it should.
+    IgnoresLimits,
+    /// Reads forwards only.
+    IgnoresDirection,
+    /// Imports events without the index of their ids.
+    RestoresWithoutIds,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::IgnoresConditions,
+        Self::IncludesAfter,
+        Self::IgnoresHeads,
+        Self::CommitsInParts,
+        Self::IgnoresBatchIds,
+        Self::LosesTraces,
+        Self::OverstatesThrough,
+        Self::IgnoresLimits,
+        Self::IgnoresDirection,
+        Self::RestoresWithoutIds,
+    ];
+}
+
+/// The in-memory backend with a fault.
+#[derive(Debug)]
+pub(crate) struct Mutant {
+    inner: MemoryBackend,
+    fault: Fault,
+}
+
+impl Mutant {
+    pub(crate) fn new(config: &Config, fault: Fault) -> Self {
+        Self { inner: MemoryBackend::new(config), fault }
+    }
+
+    async fn commit_broken(&self, mut request: CommitRequest) -> Result<CommitReply> {
+        request.operations.iter_mut().for_each(|operation| self.break_operation(operation));
+        match self.fault {
+            Fault::IgnoresBatchIds => request.id = None,
+            Fault::CommitsInParts => return self.commit_in_parts(request).await,
+            Fault::LosesTraces => {
+                let count = request.operations.len();
+                let forgets = request.operations.iter().filter_map(|operation| match operation {
+                    Operation::Compact { log, .. } => {
+                        Some(Operation::Forget { log: log.clone(), through: Position::new(u64::MAX) })
+                    }
+                    _ => None,
+                });
+                let forgets: Vec<Operation> = forgets.collect();
+                request.operations.extend(forgets);
+                let mut reply = self.inner.commit(request).await?;
+                reply.outcomes.truncate(count);
+                return Ok(reply);
+            }
+            _ => {}
+        }
+        self.inner.commit(request).await
+    }
+
+    fn break_operation(&self, operation: &mut Operation) {
+        let after = |after: Position| Position::new(after.get().saturating_sub(1));
+        match (operation, self.fault) {
+            (Operation::Append(append), Fault::IgnoresConditions) => append.condition = None,
+            (Operation::Append(append), Fault::IncludesAfter) => {
+                if let Some(condition) = &mut append.condition {
+                    condition.after = after(condition.after);
+                }
+            }
+            (Operation::Append(append), Fault::IgnoresHeads) => append.expected = Expected::Any,
+            (Operation::Restore { rows, .. }, Fault::RestoresWithoutIds) => {
+                rows.retain(|row| !matches!(row, larder::backend::HistoryRow::AppendId(_)));
+            }
+            _ => {}
+        }
+    }
+
+    async fn commit_in_parts(&self, request: CommitRequest) -> Result<CommitReply> {
+        let mut outcomes = Vec::new();
+        for (index, operation) in request.operations.into_iter().enumerate() {
+            let part = CommitRequest { id: None, operations: vec![operation], on_callers_thread: true };
+            let reply = self.inner.commit(part).await.map_err(|error| error.at_index(index))?;
+            outcomes.extend(reply.outcomes);
+        }
+        Ok(CommitReply { outcomes })
+    }
+
+    async fn read_broken(&self, mut request: EventRead) -> Result<Page<Event>> {
+        match self.fault {
+            Fault::IgnoresLimits => request.limit = request.limit.map(|limit| limit + 1),
+            Fault::IgnoresDirection => request.descending = false,
+            _ => {}
+        }
+        let log = request.log.clone();
+        let mut page = self.inner.read_events(request).await?;
+        if self.fault == Fault::OverstatesThrough && page.next.is_some() {
+            page.through = self.inner.log_info(log).await?.map_or(Position::START, |info| info.head);
+        }
+        Ok(page)
+    }
+}
+
+impl Backend for Mutant {
+    fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
+        Box::pin(self.commit_broken(request))
+    }
+
+    fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
+        Box::pin(self.read_broken(request))
+    }
+
+    fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
+        self.inner.read_streams(request)
+    }
+
+    fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
+        self.inner.stream_info(log, stream)
+    }
+
+    fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {
+        self.inner.logs()
+    }
+
+    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
+        self.inner.log_info(log)
+    }
+
+    fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
+        self.inner.read_history(request)
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
+        self.inner.stats()
+    }
+
+    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
+        self.inner.verify(progress)
+    }
+
+    fn backup(&self, destination: PathBuf, progress: Progress) -> BoxFuture<'_, Result<()>> {
+        self.inner.backup(destination, progress)
+    }
+
+    fn bus(&self) -> &Bus {
+        self.inner.bus()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.close()
+    }
+}

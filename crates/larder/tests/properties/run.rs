@@ -1,0 +1,444 @@
+//! Runs commands on two engines and compares every answer.
+
+use std::{fmt::Debug, path::PathBuf, sync::Arc};
+
+use larder::{
+    AppendCondition, Error, ErrorKind, Event, Expected, LogInfo, Page, Payload, Position, Query, QueryItem,
+    Result, StreamInfo, Uuid,
+    backend::{
+        AppendOperation, Backend, CommitReply, CommitRequest, EventData, EventRead, EventSource, HistoryRead,
+        HistoryRow, LogStats, Operation, Progress, StreamsRead,
+    },
+    wait,
+};
+use tempfile::TempDir;
+
+use crate::{
+    command::{
+        self, Command, ConditionSpec, EventSpec, LOGS, Number, QuerySpec, ReadSpec, STREAMS, SourceSpec,
+        TAGS, TYPES,
+    },
+    subject::{Engine, ManualClock},
+};
+
+/// Runs the commands on memory and on the engine. `Err` says which answers differ.
+pub(crate) fn compare<'a>(
+    engine: Engine,
+    commands: impl IntoIterator<Item = &'a Command>,
+) -> Result<(), String> {
+    let mut pair = Pair::open(engine);
+    for (number, command) in commands.into_iter().enumerate() {
+        pair.run(command).map_err(|difference| format!("command {number}, {command:?}: {difference}"))?;
+    }
+    pair.compare_everything().map_err(|difference| format!("at the end: {difference}"))?;
+    pair.compare_copies().map_err(|difference| format!("in copies: {difference}"))
+}
+
+/// What an engine answered, in a form that can be compared.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Reply(CommitReply),
+    Events(Page<Event>),
+    EventPages(Vec<Page<Event>>),
+    Streams(Page<StreamInfo>),
+    Infos { logs: Vec<LogInfo>, log: Option<LogInfo>, stream: Option<StreamInfo> },
+    Stats(Vec<LogStats>),
+    Verified { events: u64, conditions: u64, problems: Vec<String> },
+    History(Vec<HistoryRow>),
+}
+
+/// An error, without its words: engines may say it differently.
+#[derive(Debug, PartialEq)]
+struct Failure {
+    kind: ErrorKind,
+    index: Option<usize>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut kind = error.kind().clone();
+        if let ErrorKind::InvalidArgument { reason, .. } = &mut kind {
+            reason.clear();
+        }
+        Self { kind, index: error.index() }
+    }
+}
+
+/// A commit as it was sent, to send it again.
+#[derive(Clone)]
+struct Sent {
+    id: Option<Uuid>,
+    on_callers_thread: bool,
+    operations: Vec<Operation>,
+}
+
+struct Pair {
+    engine: Engine,
+    clock: Arc<ManualClock>,
+    directory: TempDir,
+    oracle: Arc<dyn Backend>,
+    other: Arc<dyn Backend>,
+    sent: Vec<Sent>,
+}
+
+impl Pair {
+    fn open(engine: Engine) -> Self {
+        let clock = ManualClock::new();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let oracle = Engine::Memory.open(&directory.path().join("oracle"), &clock);
+        let other = engine.open(&directory.path().join("store.db"), &clock);
+        Self { engine, clock, directory, oracle, other, sent: Vec::new() }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn run(&mut self, command: &Command) -> Result<(), String> {
+        match command {
+            Command::Commit { id, on_callers_thread, operations } => {
+                let world = World { oracle: &*self.oracle };
+                let sent = Sent {
+                    id: id.map(|id| Uuid::from_u128(0xBA7C_0000 + u128::from(id))),
+                    on_callers_thread: *on_callers_thread,
+                    operations: operations.iter().map(|operation| world.operation(operation)).collect(),
+                };
+                self.sent.push(sent.clone());
+                self.commit(&sent)
+            }
+            Command::Repeat(_) if self.sent.is_empty() => Ok(()),
+            Command::Repeat(index) => self.commit(&index.get(&self.sent).clone()),
+            Command::Read(spec) => {
+                let request = World { oracle: &*self.oracle }.read(spec);
+                self.both(|backend| wait(backend.read_events(request.clone())).map(Answer::Events))
+            }
+            Command::ReadPages(spec) => {
+                let request = World { oracle: &*self.oracle }.read(spec);
+                self.both(|backend| read_pages(backend, request.clone()).map(Answer::EventPages))
+            }
+            Command::Streams { log, after, limit, descending } => self.both(|backend| {
+                let (log, after) = (LOGS[*log].into(), after.map(|after| STREAMS[after].to_owned()));
+                let (limit, descending) = (*limit, *descending);
+                let request = StreamsRead { log, after, limit, max_bytes: None, descending };
+                wait(backend.read_streams(request)).map(Answer::Streams)
+            }),
+            Command::Infos { log, stream } => {
+                self.both(|backend| infos(backend, LOGS[*log], STREAMS[*stream]))
+            }
+            Command::Stats => self.both(stats),
+            Command::Verify => self.both(verify),
+            Command::History { log, limit } => {
+                self.both(|backend| history(backend, LOGS[*log], *limit).map(Answer::History))
+            }
+            Command::Advance(by) => {
+                self.clock.advance(*by);
+                Ok(())
+            }
+            Command::Reopen => {
+                let placeholder = self.oracle.clone();
+                let open = std::mem::replace(&mut self.other, placeholder);
+                self.other = self.engine.reopen(open, &self.file("store.db"), &self.clock);
+                Ok(())
+            }
+        }
+    }
+
+    /// Commits on both.
+    fn commit(&self, sent: &Sent) -> Result<(), String> {
+        self.fail_to_commit(sent)?;
+        self.both(|backend| {
+            let Sent { id, on_callers_thread, operations } = sent.clone();
+            wait(backend.commit(CommitRequest { id, operations, on_callers_thread })).map(Answer::Reply)
+        })
+    }
+
+    /// Commits to the oracle with a guard behind it that cannot hold, which must leave no trace.
+    fn fail_to_commit(&self, sent: &Sent) -> Result<(), String> {
+        let before = dump(&*self.oracle);
+        let (log, stream) = (LOGS[0].into(), STREAMS[0].to_owned());
+        let mut operations = sent.operations.clone();
+        operations.push(Operation::RequireHead { log, stream, head: u64::MAX });
+        let request = CommitRequest { id: None, on_callers_thread: true, operations };
+        wait(self.oracle.commit(request)).expect_err("its last operation cannot succeed");
+        same(&before, &dump(&*self.oracle))
+            .map_err(|difference| format!("a failed batch left a trace: {difference}"))
+    }
+
+    /// Asks both, and compares.
+    fn both(&self, ask: impl Fn(&dyn Backend) -> Result<Answer>) -> Result<(), String> {
+        same(&ask(&*self.oracle).map_err(Failure::from), &ask(&*self.other).map_err(Failure::from))
+    }
+
+    fn compare_everything(&self) -> Result<(), String> {
+        same(&dump(&*self.oracle), &dump(&*self.other))?;
+        for log in LOGS {
+            scan(&*self.oracle, log)?;
+        }
+        Ok(())
+    }
+
+    /// Restores what each exported into fresh stores of the other kind, which must then hold the same.
+    fn compare_copies(&self) -> Result<(), String> {
+        let memory = Engine::Memory.open(&self.file("oracle"), &self.clock);
+        let other = self.engine.open(&self.file("copy.db"), &self.clock);
+        for (from, to) in [(&self.oracle, &other), (&self.other, &memory)] {
+            for log in LOGS {
+                let rows = history(&**from, log, 3).map_err(|error| error.to_string())?;
+                for rows in rows.chunks(4) {
+                    let operations = vec![Operation::Restore { log: log.into(), rows: rows.to_vec() }];
+                    let request = CommitRequest { id: None, operations, on_callers_thread: true };
+                    wait(to.commit(request)).map_err(|error| format!("restoring {rows:#?}: {error}"))?;
+                }
+            }
+        }
+        same(&dump(&*self.oracle), &dump(&*memory))?;
+        same(&dump(&*self.oracle), &dump(&*other))
+    }
+}
+
+fn same<T: PartialEq + Debug>(oracle: &T, other: &T) -> Result<(), String> {
+    if oracle == other {
+        return Ok(());
+    }
+    let (oracle, other) = (format!("{oracle:#?}"), format!("{other:#?}"));
+    let (oracle, other): (Vec<&str>, Vec<&str>) = (oracle.lines().collect(), other.lines().collect());
+    let alike = oracle.iter().zip(&other).take_while(|(one, another)| one == another).count();
+    let from = alike.saturating_sub(12);
+    let part = |lines: &[&str]| lines[from..lines.len().min(alike + 12)].join("\n");
+    Err(format!("memory has, around its line {alike},\n{}\nthe other has\n{}", part(&oracle), part(&other)))
+}
+
+/// Everything that can be asked of a store.
+fn dump(backend: &dyn Backend) -> Result<Vec<Answer>, Failure> {
+    let mut answers = vec![stats(backend)?, verify(backend)?];
+    for log in LOGS {
+        answers.push(Answer::History(history(backend, log, 100)?));
+        for stream in STREAMS {
+            answers.push(infos(backend, log, stream)?);
+        }
+    }
+    Ok(answers)
+}
+
+fn infos(backend: &dyn Backend, log: &str, stream: &str) -> Result<Answer> {
+    Ok(Answer::Infos {
+        logs: wait(backend.logs())?,
+        log: wait(backend.log_info(log.into()))?,
+        stream: wait(backend.stream_info(log.into(), stream.into()))?,
+    })
+}
+
+fn stats(backend: &dyn Backend) -> Result<Answer> {
+    wait(backend.stats()).map(|stats| Answer::Stats(stats.logs))
+}
+
+fn verify(backend: &dyn Backend) -> Result<Answer> {
+    let report = wait(backend.verify(Progress::default()))?;
+    let problems = report.findings.iter().map(ToString::to_string).collect();
+    Ok(Answer::Verified { events: report.events, conditions: report.conditions, problems })
+}
+
+/// All pages of a read, which must be well-formed.
+fn read_pages(backend: &dyn Backend, mut request: EventRead) -> Result<Vec<Page<Event>>> {
+    request.limit = request.limit.or(Some(3));
+    let mut pages = Vec::new();
+    loop {
+        let page = wait(backend.read_events(request.clone()))?;
+        let next = page.next;
+        assert!(page.items.len() <= request.limit.unwrap_or_default(), "{page:#?} is over its limit");
+        assert!(next.is_none() || next == page.items.last().map(|event| event.position), "{page:#?}");
+        pages.push(page);
+        if next.is_none() {
+            return Ok(pages);
+        }
+        request.after = next;
+    }
+}
+
+/// A log's whole history. Rows of a kind that has no order are sorted.
+fn history(backend: &dyn Backend, log: &str, limit: usize) -> Result<Vec<HistoryRow>> {
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let page = wait(backend.read_history(HistoryRead { log: log.into(), after, limit }))?;
+        assert!(page.rows.len() <= limit, "{page:#?} is over its limit");
+        rows.extend(page.rows);
+        if page.next.is_none() {
+            break;
+        }
+        after = page.next;
+    }
+    assert!(rows.is_sorted_by_key(section), "rows are out of order: {rows:#?}");
+    rows.sort_by_key(|row| {
+        let name = match row {
+            HistoryRow::Stream { stream, .. } => stream.clone(),
+            HistoryRow::AppendId(row) => row.id.to_string(),
+            _ => String::new(),
+        };
+        (section(row), name)
+    });
+    Ok(rows)
+}
+
+/// Where a row belongs in a history.
+fn section(row: &HistoryRow) -> (u8, Position) {
+    match row {
+        HistoryRow::Stream { .. } => (0, Position::START),
+        HistoryRow::Event(event) => (1, event.position),
+        HistoryRow::Trace { position, .. } => (1, *position),
+        HistoryRow::AppendId(_) => (2, Position::START),
+        HistoryRow::Condition { position, .. } => (3, *position),
+        HistoryRow::Log { .. } => (4, Position::START),
+        other => panic!("a row that this test does not know: {other:?}"),
+    }
+}
+
+/// The oracle's own queries against a plain scan, both ways.
+fn scan(oracle: &dyn Backend, log: &str) -> Result<(), String> {
+    let rows = history(oracle, log, 100).map_err(|error| error.to_string())?;
+    let visible = rows.into_iter().filter_map(|row| match row {
+        HistoryRow::Event(event) => Some(event),
+        _ => None,
+    });
+    let visible: Vec<Event> = visible.collect();
+    let items = TYPES.iter().flat_map(|event_type| {
+        TAGS.iter().map(|tag| QueryItem::new().types([*event_type, TYPES[0]]).tag(*tag))
+    });
+    let items: Vec<QueryItem> =
+        items.chain([QueryItem::new().types(TYPES), QueryItem::new().tags([TAGS[0], TAGS[1]])]).collect();
+    for pair in items.windows(2) {
+        let query = Query::from(pair.to_vec());
+        let mut expected: Vec<Event> = visible.clone();
+        expected.retain(|event| query.matches(&event.event_type, &event.tags));
+        for descending in [false, true] {
+            let source = EventSource::Query(query.clone());
+            let (after, limit, max_bytes) = (None, Some(usize::MAX), None);
+            let request = EventRead { log: log.into(), source, after, limit, max_bytes, descending };
+            let page = wait(oracle.read_events(request)).map_err(|error| error.to_string())?;
+            same(&page.items, &expected)?;
+            expected.reverse();
+        }
+    }
+    Ok(())
+}
+
+/// What commands refer to, as it is when they run.
+struct World<'a> {
+    oracle: &'a dyn Backend,
+}
+
+impl World<'_> {
+    fn operation(&self, operation: &command::Operation) -> Operation {
+        use command::Operation as Spec;
+        let name = |log: &usize| LOGS[*log].into();
+        match operation {
+            Spec::Append { log, stream, expected, condition, events } => {
+                let head = |number: &Number| self.stream_number(*log, stream.unwrap_or_default(), *number);
+                Operation::Append(AppendOperation {
+                    log: name(log),
+                    stream: stream.map(|stream| STREAMS[stream].to_owned()),
+                    expected: expected.as_ref().map_or(Expected::Any, |number| Expected::Exact(head(number))),
+                    condition: condition.as_ref().map(|condition| self.condition(*log, condition)),
+                    events: events.iter().map(event_data).collect(),
+                })
+            }
+            Spec::RequireHead { log, stream, head } => Operation::RequireHead {
+                log: name(log),
+                stream: STREAMS[*stream].to_owned(),
+                head: self.stream_number(*log, *stream, *head),
+            },
+            Spec::RequireNoneMatch { log, condition } => {
+                Operation::RequireNoneMatch { log: name(log), condition: self.condition(*log, condition) }
+            }
+            Spec::Compact { log, stream, through } => Operation::Compact {
+                log: name(log),
+                stream: STREAMS[*stream].to_owned(),
+                through: self.stream_number(*log, *stream, *through),
+            },
+            Spec::RaiseMark { log, stream, through } => Operation::RaiseMark {
+                log: name(log),
+                stream: STREAMS[*stream].to_owned(),
+                // What is beyond the highest number is refused before a backend sees it.
+                through: self.stream_number(*log, *stream, *through).min((1 << 47) - 1),
+            },
+            Spec::Trim { log, through } => {
+                Operation::Trim { log: name(log), through: self.position(*log, *through) }
+            }
+            Spec::Forget { log, through } => {
+                Operation::Forget { log: name(log), through: self.position(*log, *through) }
+            }
+            Spec::DropLog { log } => Operation::DropLog { log: name(log) },
+            Spec::AuditConditions { log, enabled } => {
+                Operation::AuditConditions { log: name(log), enabled: *enabled }
+            }
+            Spec::Restore { log } => {
+                let rows = history(self.oracle, LOGS[1 - log], 100).expect("memory can be read");
+                Operation::Restore { log: name(log), rows }
+            }
+        }
+    }
+
+    fn read(&self, spec: &ReadSpec) -> EventRead {
+        let ReadSpec { log, source, after, limit, max_bytes, descending } = spec;
+        EventRead {
+            log: LOGS[*log].into(),
+            source: match source {
+                SourceSpec::Stream { stream, from, to } => {
+                    EventSource::Stream { stream: STREAMS[*stream].to_owned(), from: *from, to: *to }
+                }
+                SourceSpec::Query(spec) => EventSource::Query(query(spec)),
+            },
+            after: after.map(|after| self.position(*log, after)),
+            limit: *limit,
+            max_bytes: *max_bytes,
+            descending: *descending,
+        }
+    }
+
+    fn condition(&self, log: usize, spec: &ConditionSpec) -> AppendCondition {
+        AppendCondition { fail_if_events_match: query(&spec.query), after: self.position(log, spec.after) }
+    }
+
+    fn position(&self, log: usize, number: Number) -> Position {
+        let info = wait(self.oracle.log_info(LOGS[log].into())).expect("memory can be read");
+        Position::new(resolve(number, info.map_or(0, |info| info.head.get())))
+    }
+
+    fn stream_number(&self, log: usize, stream: usize, number: Number) -> u64 {
+        let info = self.oracle.stream_info(LOGS[log].into(), STREAMS[stream].into());
+        resolve(number, wait(info).expect("memory can be read").map_or(0, |info| info.head))
+    }
+}
+
+fn resolve(number: Number, head: u64) -> u64 {
+    match number {
+        Number::Is(number) => number,
+        Number::Near(distance) => head.saturating_add_signed(distance),
+    }
+}
+
+fn query(QuerySpec(items): &QuerySpec) -> Query {
+    let item = |(types, tags): &(std::collections::BTreeSet<usize>, std::collections::BTreeSet<usize>)| {
+        let types = types.iter().map(|index| TYPES[*index]);
+        QueryItem::new().types(types).tags(tags.iter().map(|index| TAGS[*index]))
+    };
+    items.as_ref().map_or_else(Query::all, |items| items.iter().map(item).collect::<Vec<_>>().into())
+}
+
+fn event_data(spec: &EventSpec) -> EventData {
+    EventData {
+        event_type: TYPES[spec.event_type].to_owned(),
+        payload: match spec.payload {
+            0 => Payload::Json("null".into()),
+            1 => Payload::Json("1e+21".into()),
+            2 => Payload::Json(r#"{ "b":1, "a":2, "a":3 }"#.into()),
+            3 => Payload::Json(r#""\ud800""#.into()),
+            4 => Payload::Bytes(vec![0, 159, 146, 150]),
+            5 => Payload::Bytes(Vec::new()),
+            6 => Payload::Bytes(b"null".to_vec()),
+            _ => Payload::Json(format!("\"{}\"", "ü".repeat(40))),
+        },
+        metadata: spec.metadata.then(|| r#"{"who":"me"}"#.into()),
+        tags: spec.tags.iter().rev().map(|index| TAGS[*index].to_owned()).collect(),
+        id: spec.id.map(|id| Uuid::from_u128(0x1D_0000 + u128::from(id))),
+    }
+}
