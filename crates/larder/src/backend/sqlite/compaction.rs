@@ -167,6 +167,9 @@ impl Writer {
         }
         self.connection.execute("UPDATE log SET name = NULL WHERE log = ?1", [row.number]).written()?;
         self.create_log(log, next, row.head).written()?;
+        // All of it counts as hidden, so that who follows the log from below is told.
+        let hide = "UPDATE log SET trimmed = head, compacted = head WHERE log = ?1";
+        self.connection.execute(hide, [next]).written()?;
         sweep::add(&self.connection, row.number, None, row.head).written()?;
         self.start_sweeping();
         self.logs.remove(log);

@@ -78,7 +78,7 @@ impl<'a> Collector<'a> {
 
     fn into_page(self, head: u64) -> Result<Page<Event>> {
         let last = self.events.last().map(|event| event.position);
-        if self.more && self.over_limit_is_an_error {
+        if self.more && self.over_limit_is_an_error && self.events.len() == self.limit {
             let limit = self.limit as u64;
             return Err(Error::too_large("events of a read", limit, limit + 1)
                 .hint("give a limit, or iterate with `each`"));

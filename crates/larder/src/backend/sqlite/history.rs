@@ -106,17 +106,22 @@ fn marked_streams(
 ) -> Result<Vec<HistoryRow>> {
     // What was trimmed and waits to be swept has not raised its streams' marks yet: those are looked at too.
     let sql = "SELECT stream, mark, mark_position, name FROM stream
-               WHERE log = ?1 AND name > ?2 AND (mark > 0 OR ?3) ORDER BY name LIMIT ?4";
+               WHERE log = ?1 AND name > ?2 AND (mark > 0 OR ?3) ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query((log.number, after, log.trimmed > 0, to_sql(limit as u64)))?;
+    let mut rows = statement.query((log.number, after, log.trimmed > 0))?;
     let mut marked = Vec::new();
-    while let Some(row) = rows.next()? {
+    while marked.len() < limit
+        && let Some(row) = rows.next()?
+    {
         let stream = StreamRow {
             number: row.get(0)?,
             mark: from_sql(row.get(1)?)?,
             mark_position: from_sql(row.get(2)?)?,
         };
         let (compacted_through, position) = stream.effective_mark(connection, log)?;
+        if compacted_through == 0 {
+            continue;
+        }
         let compacted_position = Position::new(position);
         marked.push(HistoryRow::Stream { stream: row.get(3)?, compacted_through, compacted_position });
     }

@@ -233,7 +233,7 @@ impl Verifier<'_> {
         condition: &AppendCondition,
     ) -> Result<()> {
         let after = condition.after.get();
-        if after + 1 >= position {
+        if after >= position - 1 {
             return Ok(());
         }
         let sql = "SELECT place, event_type, tags FROM event WHERE place > ?1 AND place < ?2 ORDER BY place";

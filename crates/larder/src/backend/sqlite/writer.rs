@@ -260,7 +260,8 @@ impl Writer {
         {
             return Ok(reply);
         }
-        let scoped = request.operations.len() > 1;
+        // One that is not plain is alone in its transaction, which goes as a whole if it is refused.
+        let scoped = request.operations.len() > 1 && is_plain(request);
         if scoped {
             self.run("SAVEPOINT batch").written()?;
         }
