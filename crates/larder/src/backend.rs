@@ -44,9 +44,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Reads a page of events, in one atomic look.
     ///
     /// - Ascending by position, or descending; only visible events (not compacted, not trimmed).
-    /// - `limit` events at most, and fewer when `max_bytes` of payload are reached (but at least one); then
-    ///   `next` is the last item's position and `through` is it too.
-    /// - A page that reaches the end has no `next`, and `through` is the log's head.
+    /// - `limit` events at most, and none after those that reach `max_bytes` of payload and metadata; if that
+    ///   leaves some out, `next` is the last item's position and `through` is it too.
+    /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
+    /// - A page that reaches the end has no `next`, and `through` is the log's head. Descending pages have the
+    ///   start as `through`.
     /// - An unknown log or stream is an empty page.
     /// - A stored event that fails its checksum is `Corrupted`.
     fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>>;
@@ -244,7 +246,7 @@ pub struct EventRead {
     pub after: Option<Position>,
     /// The most events.
     pub limit: Option<usize>,
-    /// The most payload bytes, at least one event all the same.
+    /// Ends the page with the event that reaches so many bytes of payload and metadata.
     pub max_bytes: Option<usize>,
     /// Backwards.
     pub descending: bool,

@@ -43,7 +43,7 @@ enum Answer {
     Streams(Page<StreamInfo>),
     Infos { logs: Vec<LogInfo>, log: Option<LogInfo>, stream: Option<StreamInfo> },
     Stats(Vec<LogStats>),
-    Verified { events: u64, conditions: u64, problems: Vec<String> },
+    Verified { conditions: u64, problems: Vec<String> },
     History(Vec<HistoryRow>),
 }
 
@@ -235,7 +235,8 @@ fn stats(backend: &dyn Backend) -> Result<Answer> {
 fn verify(backend: &dyn Backend) -> Result<Answer> {
     let report = wait(backend.verify(Progress::default()))?;
     let problems = report.findings.iter().map(ToString::to_string).collect();
-    Ok(Answer::Verified { events: report.events, conditions: report.conditions, problems })
+    // How many rows an engine has looked at is its own affair.
+    Ok(Answer::Verified { conditions: report.conditions, problems })
 }
 
 /// All pages of a read, which must be well-formed.

@@ -99,8 +99,7 @@ impl LogState {
         let first_position = Position::new(self.header.head.get() + 1);
         let first_seq_nr = stream.as_ref().map_or(0, |stream| self.stream_head(stream) + 1);
         let appended = Appended::new(first_seq_nr, first_position, count);
-        check_number("position", appended.last_position.get())?;
-        check_number("seq_nr", appended.last_seq_nr)?;
+        check_number("positions of a log", appended.last_position.get())?;
 
         let stream: Option<Arc<str>> = stream.map(Into::into);
         for (data, place) in events.into_iter().zip(0..) {

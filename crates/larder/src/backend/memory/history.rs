@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     backend::{AppendId, EventData, HistoryCursor, HistoryPage, HistoryRead, HistoryRow, Outcome},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     event::{Event, Position},
-    limits::check_number,
+    limits::HIGHEST_NUMBER,
 };
 
 /// The order of the rows, as a cursor names it.
@@ -116,6 +116,7 @@ impl LogState {
 impl Transaction<'_> {
     pub(super) fn restore(&mut self, log: &Arc<str>, rows: Vec<HistoryRow>) -> Result<Outcome> {
         let log = self.log_or_new(log);
+        log.establish();
         rows.into_iter().try_for_each(|row| log.restore(row))?;
         Ok(Outcome::Done)
     }
@@ -125,8 +126,10 @@ impl LogState {
     fn restore(&mut self, row: HistoryRow) -> Result<()> {
         match row {
             HistoryRow::Stream { stream, compacted_through, compacted_position } => {
-                check_number("import", compacted_through)?;
-                if compacted_through > 0 && !self.streams.contains_key(stream.as_str()) {
+                if self.streams.contains_key(stream.as_str()) {
+                    return Err(refused(format!("stream `{stream}` exists")));
+                }
+                if compacted_through > 0 {
                     self.set_mark(&stream, compacted_through, compacted_position);
                 }
             }
@@ -137,13 +140,12 @@ impl LogState {
             }
             HistoryRow::AppendId(row) => self.restore_id(row)?,
             HistoryRow::Condition { position, condition } => {
-                if !self.conditions.contains_key(&position) {
-                    self.insert_condition(position, condition);
+                if self.conditions.contains_key(&position) {
+                    return Err(refused(format!("a condition at position {position} exists")));
                 }
+                self.insert_condition(position, condition);
             }
             HistoryRow::Log { head, trimmed_through, compacted_through, audits_conditions } => {
-                check_number("import", head.get())?;
-                self.establish();
                 self.set_header(Header {
                     head: self.header.head.max(head),
                     trimmed_through: self.header.trimmed_through.max(trimmed_through),
@@ -164,7 +166,7 @@ impl LogState {
             let next = self.stream_head(stream) + 1;
             if seq_nr != next {
                 let reason = format!("seq_nr {seq_nr} of stream `{stream}`, whose next is {next}");
-                return Err(Error::invalid("import", reason).with("position", position.to_string()));
+                return Err(refused(reason).with("position", position.to_string()));
             }
         }
         let data = EventData { event_type, payload, metadata, tags, id };
@@ -174,24 +176,22 @@ impl LogState {
     }
 
     fn restore_id(&mut self, row: AppendId) -> Result<()> {
-        match self.ids.get(&row.id) {
-            None => self.insert_id(row),
-            Some(known) if *known == row => {}
-            Some(_) => {
-                return Err(Error::new(ErrorKind::AlreadyExists).with("event id", row.id.to_string()));
-            }
+        if self.ids.contains_key(&row.id) {
+            return Err(refused(format!("event id {} exists", row.id)));
         }
+        self.insert_id(row);
         Ok(())
     }
 
     fn check_restored(&self, position: Position) -> Result<()> {
-        check_number("import", position.get())?;
         let head = self.header.head;
-        if position > head {
+        if position > head && position.get() <= HIGHEST_NUMBER {
             return Ok(());
         }
-        let reason = format!("position {position} is not above the log's head, {head}");
-        Err(Error::invalid("import", reason)
-            .hint("import into an empty log, or only what lies above its head"))
+        Err(refused(format!("position {position} is not above the log's head {head}")))
     }
+}
+
+fn refused(reason: String) -> Error {
+    Error::invalid("import", reason).hint("a log is imported only above its own head")
 }

@@ -21,8 +21,10 @@ pub(super) fn events(state: &State, request: &EventRead, limits: &Limits) -> Res
     let Some(log) = state.logs.get(&request.log) else {
         return Ok(Page::new(Vec::new(), None, Position::START));
     };
-    let size = |event: &&Event| event.payload.as_bytes().len();
-    let (found, more) = take(log.select(request), request.limit, request.max_bytes, size, limits)?;
+    let size =
+        |event: &&Event| event.payload.as_bytes().len() + event.metadata.as_ref().map_or(0, String::len);
+    let found = log.select(request);
+    let (found, more) = take("events of a read", found, request.limit, request.max_bytes, size, limits)?;
     let items: Vec<Event> = found.into_iter().cloned().collect();
     let next = items.last().filter(|_| more).map(|event| event.position);
     let through = if request.descending { Position::START } else { next.unwrap_or(log.header.head) };
@@ -42,32 +44,33 @@ pub(super) fn streams(state: &State, request: &StreamsRead, limits: &Limits) -> 
         let above = log.streams.range::<str, _>((after, Bound::Unbounded));
         Box::new(above.map(|(stream, state)| stream_info(stream, state)))
     };
-    let (items, more) = take(infos, request.limit, None, |_| 0, limits)?;
+    let (items, more) = take("streams of a read", infos, request.limit, None, |_| 0, limits)?;
     let next = items.last().filter(|_| more).map(|info| info.stream.clone());
     Ok(Page::new(items, next, Position::START))
 }
 
 /// The rows of one page, and whether there are more.
 fn take<T>(
+    field: &'static str,
     rows: impl Iterator<Item = T>,
     limit: Option<usize>,
     max_bytes: Option<usize>,
     size: impl Fn(&T) -> usize,
     limits: &Limits,
 ) -> Result<(Vec<T>, bool)> {
-    let (most_rows, is_too_large) = limits.page_rows(limit);
-    let most_bytes = max_bytes.unwrap_or(usize::MAX);
-    let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+    let (most_rows, over_is_an_error) = limits.page_rows(limit);
+    let mut bytes_left = max_bytes.unwrap_or(usize::MAX);
+    let mut taken = Vec::new();
     for row in rows {
-        bytes = bytes.saturating_add(size(&row));
-        if taken.len() == most_rows && is_too_large {
-            let actual = most_rows as u64 + 1;
-            return Err(Error::too_large("rows of a read", most_rows as u64, actual)
+        if taken.len() == most_rows && over_is_an_error {
+            let limit = most_rows as u64;
+            return Err(Error::too_large(field, limit, limit + 1)
                 .hint("give the read a limit, or go through everything with `each`"));
         }
-        if taken.len() == most_rows || (!taken.is_empty() && bytes > most_bytes) {
+        if taken.len() == most_rows || (bytes_left == 0 && !taken.is_empty()) {
             return Ok((taken, true));
         }
+        bytes_left = bytes_left.saturating_sub(size(&row));
         taken.push(row);
     }
     Ok((taken, false))

@@ -74,11 +74,9 @@ impl Transaction<'_> {
     }
 
     fn audit_conditions(&mut self, log: &Arc<str>, enabled: bool) -> Outcome {
-        // Ending what never began does not make a log.
-        let log = if enabled { Some(self.log_or_new(log)) } else { self.known_log(log) };
-        if let Some(log) = log {
-            log.set_header(Header { audits_conditions: enabled, ..log.header });
-        }
+        let log = self.log_or_new(log);
+        log.establish();
+        log.set_header(Header { audits_conditions: enabled, ..log.header });
         Outcome::Done
     }
 
