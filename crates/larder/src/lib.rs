@@ -63,3 +63,12 @@ pub use query::{AppendCondition, Query, QueryItem};
 pub use store::Store;
 pub use subscription::{Next, Subscription, WaitIter};
 pub use uuid::Uuid;
+
+/// Compiles and runs the code of the documents.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Repository;
+    #[doc = include_str!("../README.md")]
+    struct Package;
+}
