@@ -1,7 +1,7 @@
 //! The in-memory backend: every log in ordered maps, behind one lock.
 //!
 //! It is the reference that other backends are compared with, so it does the obvious thing. A batch is applied
-//! in place while the lock is held, each change leaving in a journal what takes it back; a failing batch is
+//! in place while the lock is held, each change leaving what takes it back; a failing batch is
 //! reverted before anybody can look.
 
 mod append;

@@ -1,4 +1,4 @@
-//! The state of one log: its events, streams, ids and conditions, and the journal that takes changes back.
+//! The state of one log: its events, streams, ids and conditions, and what takes changes back.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,7 +30,7 @@ pub(super) struct LogState {
     /// By the first position of the append that each guarded.
     pub(super) conditions: BTreeMap<Position, AppendCondition>,
     /// What the batch under way has changed; empty between batches.
-    journal: Vec<Undo>,
+    undo: Vec<Undo>,
     /// Made by the batch under way: it exists once there is a change in it.
     is_new: bool,
 }
@@ -93,14 +93,14 @@ impl LogState {
             streams: BTreeMap::new(),
             ids: BTreeMap::new(),
             conditions: BTreeMap::new(),
-            journal: Vec::new(),
+            undo: Vec::new(),
             is_new: true,
         }
     }
 
     /// Whether it is more than a name that the batch under way has looked at.
     pub(super) fn exists(&self) -> bool {
-        !self.is_new || !self.journal.is_empty()
+        !self.is_new || !self.undo.is_empty()
     }
 
     pub(super) fn info(&self) -> LogInfo {
@@ -142,7 +142,7 @@ impl LogState {
     }
 }
 
-/// What changes a log. Everything else goes through these, so each change is journalled.
+/// What changes a log. Everything else goes through these, so each change is undoable.
 impl LogState {
     /// Adds an event above the head; in a stream it is the next one.
     pub(super) fn insert(&mut self, event: Event) {
@@ -156,7 +156,7 @@ impl LogState {
             }
         }
         self.events.insert(event);
-        self.journal.push(Undo::Insert(position));
+        self.undo.push(Undo::Insert(position));
         self.set_header(Header { head: position, ..self.header });
     }
 
@@ -174,7 +174,7 @@ impl LogState {
             state.compacted_through += 1;
             state.compacted_position = position;
         }
-        self.journal.push(Undo::Hide(event, compacted_position));
+        self.undo.push(Undo::Hide(event, compacted_position));
         let compacted_through = self.header.compacted_through.max(position);
         self.set_header(Header { compacted_through, ..self.header });
     }
@@ -184,14 +184,14 @@ impl LogState {
         let position = trace.position;
         assert!(position > self.header.head, "position {position} is not above the head");
         self.traces.insert(trace);
-        self.journal.push(Undo::Trace(position));
+        self.undo.push(Undo::Trace(position));
         let compacted_through = self.header.compacted_through.max(position);
         self.set_header(Header { head: position, compacted_through, ..self.header });
     }
 
     pub(super) fn forget_trace(&mut self, position: Position) {
         if let Some(trace) = self.traces.remove(position) {
-            self.journal.push(Undo::Forget(trace));
+            self.undo.push(Undo::Forget(trace));
         }
     }
 
@@ -201,11 +201,11 @@ impl LogState {
         let marked = StreamState { compacted_through, compacted_position, positions: VecDeque::new() };
         let was = self.streams.insert(stream.clone(), marked);
         assert!(was.as_ref().is_none_or(|was| was.positions.is_empty()), "live events would be lost");
-        self.journal.push(Undo::Mark(stream, was));
+        self.undo.push(Undo::Mark(stream, was));
     }
 
     pub(super) fn insert_id(&mut self, id: AppendId) {
-        self.journal.push(Undo::Id(id.id));
+        self.undo.push(Undo::Id(id.id));
         let replaced = self.ids.insert(id.id, id);
         assert!(replaced.is_none(), "an id is kept once");
     }
@@ -213,12 +213,12 @@ impl LogState {
     pub(super) fn insert_condition(&mut self, position: Position, condition: AppendCondition) {
         let replaced = self.conditions.insert(position, condition);
         assert!(replaced.is_none(), "an append has one condition");
-        self.journal.push(Undo::Condition(position));
+        self.undo.push(Undo::Condition(position));
     }
 
     pub(super) fn set_header(&mut self, header: Header) {
         if header != self.header {
-            self.journal.push(Undo::Header(self.header));
+            self.undo.push(Undo::Header(self.header));
             self.header = header;
         }
     }
@@ -227,28 +227,28 @@ impl LogState {
     pub(super) fn clear(&mut self, header: Header) {
         let empty = Self { header, is_new: self.is_new, ..Self::new(self.name.clone()) };
         let mut dropped = std::mem::replace(self, empty);
-        self.journal = std::mem::take(&mut dropped.journal);
-        self.journal.push(Undo::Drop(Box::new(dropped)));
+        self.undo = std::mem::take(&mut dropped.undo);
+        self.undo.push(Undo::Drop(Box::new(dropped)));
     }
 
     /// Makes the log exist, even if it stays empty.
     pub(super) fn establish(&mut self) {
         if !self.exists() {
-            self.journal.push(Undo::Header(self.header));
+            self.undo.push(Undo::Header(self.header));
         }
     }
 
     /// Makes the changes of the batch final; whether there were any.
     pub(super) fn keep(&mut self) -> bool {
-        let changed = !self.journal.is_empty();
+        let changed = !self.undo.is_empty();
         self.is_new &= !changed;
-        self.journal.clear();
+        self.undo.clear();
         changed
     }
 
     /// Takes back everything since the last batch.
     pub(super) fn revert(&mut self) {
-        while let Some(undo) = self.journal.pop() {
+        while let Some(undo) = self.undo.pop() {
             self.take_back(undo);
         }
     }
@@ -283,9 +283,9 @@ impl LogState {
             Undo::Condition(position) => drop(self.conditions.remove(&position)),
             Undo::Header(header) => self.header = header,
             Undo::Drop(dropped) => {
-                let journal = std::mem::take(&mut self.journal);
+                let undo = std::mem::take(&mut self.undo);
                 *self = *dropped;
-                self.journal = journal;
+                self.undo = undo;
             }
         }
     }
