@@ -226,14 +226,21 @@ impl From<&NewEvent> for NewEvent {
 
 impl Clone for NewEvent {
     fn clone(&self) -> Self {
-        let text = |error: &BoxError| BoxError::from(error.to_string());
         Self {
             event_type: self.event_type.clone(),
-            payload: self.payload.as_ref().map(Clone::clone).map_err(text),
-            metadata: self.metadata.as_ref().map(|result| result.as_ref().map(Clone::clone).map_err(text)),
+            payload: cloned(&self.payload),
+            metadata: self.metadata.as_ref().map(cloned),
             tags: self.tags.clone(),
             id: self.id,
         }
+    }
+}
+
+/// An error cannot be cloned, so it becomes text.
+fn cloned<T: Clone>(result: &Result<T, BoxError>) -> Result<T, BoxError> {
+    match result {
+        Ok(value) => Ok(value.clone()),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 

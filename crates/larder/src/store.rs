@@ -264,7 +264,7 @@ impl Store {
         let State::Opening(waiters) = ended else { return };
         for waiter in waiters {
             // A caller that no longer waits has dropped its operation.
-            let _ = waiter.send(answer.as_ref().map(|()| ()).map_err(Error::duplicate));
+            let _ = waiter.send(answer.as_ref().copied().map_err(Error::duplicate));
         }
     }
 

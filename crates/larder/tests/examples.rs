@@ -1,5 +1,7 @@
 //! Every example runs to its end and prints what it is about.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::{
     collections::BTreeSet,
     env, fs,

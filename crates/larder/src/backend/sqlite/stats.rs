@@ -18,8 +18,8 @@ const TYPES: i64 = 1_000;
 
 pub(super) fn read(shared: &Shared) -> Result<StoreStats> {
     shared.pool.snapshot(|connection| {
-        let mut stats = StoreStats::default();
-        stats.backend = format!("sqlite ({})", shared.config.path.display());
+        let backend = format!("sqlite ({})", shared.config.path.display());
+        let mut stats = StoreStats { backend, ..StoreStats::default() };
         let pages =
             count(connection, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [])?;
         stats.bytes = pages;

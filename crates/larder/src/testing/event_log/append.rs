@@ -111,7 +111,7 @@ pub(in crate::testing) fn el_02_consecutive_numbers_and_positions(fixture: &dyn 
     assert_eq!(seq_nrs(&page), [1, 2, 3, 4, 5]);
     assert_eq!(positions(&page)[..3], [1, 2, 3]);
     assert_eq!(positions(&page)[3..], [third.first_position.get(), third.last_position.get()]);
-    let payloads: Vec<u64> = page.items.iter().map(|event| event.decode()).collect::<Result<_, _>>()?;
+    let payloads: Vec<u64> = page.items.iter().map(crate::Event::decode).collect::<Result<_, _>>()?;
     assert_eq!(payloads, [1, 2, 3, 1, 2], "they are in the order given");
     Ok(())
 }
