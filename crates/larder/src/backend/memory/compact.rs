@@ -73,7 +73,7 @@ impl LogState {
     }
 
     /// Hides the events through this position, and answers through where the log is trimmed.
-    fn trim(&mut self, through: Position) -> Position {
+    pub(super) fn trim(&mut self, through: Position) -> Position {
         let through = through.min(self.header.head).max(self.header.trimmed_through);
         let ascending = Window { after: None, descending: false };
         let positions = self.events.all(ascending).map(|event| event.position);

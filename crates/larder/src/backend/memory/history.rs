@@ -148,10 +148,11 @@ impl LogState {
             HistoryRow::Log { head, trimmed_through, compacted_through, audits_conditions } => {
                 self.set_header(Header {
                     head: self.header.head.max(head),
-                    trimmed_through: self.header.trimmed_through.max(trimmed_through),
                     compacted_through: self.header.compacted_through.max(compacted_through),
                     audits_conditions,
+                    ..self.header
                 });
+                self.trim(trimmed_through);
             }
         }
         Ok(())

@@ -206,9 +206,9 @@ impl Writer {
                 HistoryRow::Log { head, trimmed_through, compacted_through, audits_conditions } => {
                     let row = &mut self.log_mut(log).row;
                     row.head = row.head.max(head.get());
-                    row.trimmed = row.trimmed.max(trimmed_through.get());
                     row.compacted = row.compacted.max(compacted_through.get());
                     row.audits = *audits_conditions;
+                    self.trim(shared, log, trimmed_through.get())?;
                 }
             }
         }
