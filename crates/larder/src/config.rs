@@ -73,6 +73,9 @@ pub struct SqliteConfig {
     pub read_only: bool,
     /// How often live subscriptions look for what other processes wrote. Default 250 ms.
     pub poll_interval: Duration,
+    /// How many index entries (one for each tag and type of an event) of a log gather in memory before they are
+    /// merged into the file. Default 262,144.
+    pub merge_at: usize,
     /// The SQLite VFS to use, by name; for tests of durability.
     pub vfs: Option<String>,
 }
@@ -153,6 +156,12 @@ impl Config {
         self.with_sqlite(|sqlite| sqlite.poll_interval = interval)
     }
 
+    /// Sets how many index entries of a log gather in memory before they are merged into the file, on SQLite.
+    #[must_use]
+    pub fn merge_at(self, entries: usize) -> Self {
+        self.with_sqlite(|sqlite| sqlite.merge_at = entries)
+    }
+
     /// Uses another SQLite VFS, by name; for tests of durability.
     #[must_use]
     pub fn vfs(self, name: impl Into<String>) -> Self {
@@ -176,6 +185,7 @@ impl SqliteConfig {
             busy_timeout: Duration::from_secs(5),
             read_only: false,
             poll_interval: Duration::from_millis(250),
+            merge_at: 1 << 18,
             vfs: None,
         }
     }

@@ -77,7 +77,16 @@ fn memory_answers_as_itself() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn sqlite_answers_as_memory() {
-    if let Err(difference) = search(Engine::Sqlite, runner(200, 4_000)) {
+    if let Err(difference) = search(Engine::Sqlite { merge_at: 1 << 18 }, runner(150, 4_000)) {
+        panic!("{difference}");
+    }
+}
+
+/// Index entries move from memory to the file in the middle of everything.
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite_answers_as_memory_while_it_merges() {
+    if let Err(difference) = search(Engine::Sqlite { merge_at: 6 }, runner(150, 4_000)) {
         panic!("{difference}");
     }
 }

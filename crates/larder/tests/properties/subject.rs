@@ -22,8 +22,11 @@ use crate::mutant::{Fault, Mutant};
 pub(crate) enum Engine {
     Memory,
     Broken(Fault),
+    /// With so many index entries in memory.
     #[cfg(feature = "sqlite")]
-    Sqlite,
+    Sqlite {
+        merge_at: usize,
+    },
 }
 
 /// So few that an unlimited read of a busy log is too large.
@@ -40,8 +43,9 @@ impl Engine {
             Self::Memory => Arc::new(MemoryBackend::new(&configured(Config::memory()))),
             Self::Broken(fault) => Arc::new(Mutant::new(&configured(Config::memory()), fault)),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite => {
-                let config = configured(Config::sqlite(file).durability(larder::Durability::Buffered));
+            Self::Sqlite { merge_at } => {
+                let config = Config::sqlite(file).durability(larder::Durability::Buffered);
+                let config = configured(config.merge_at(merge_at));
                 let larder::BackendConfig::Sqlite(sqlite) = &config.backend else { unreachable!() };
                 let opened = larder::backend::sqlite::SqliteBackend::open(&config, sqlite);
                 Arc::new(opened.expect("the store opens"))
@@ -59,7 +63,7 @@ impl Engine {
         match self {
             Self::Memory | Self::Broken(_) => backend,
             #[cfg(feature = "sqlite")]
-            Self::Sqlite => {
+            Self::Sqlite { .. } => {
                 wait(backend.close()).expect("the store closes");
                 drop(backend);
                 self.open(file, clock)

@@ -7,7 +7,7 @@
 //! up to there and the tail from there on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     hash::Hasher,
     ops::Bound,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -80,10 +80,8 @@ pub(super) type Key = (Term, u64);
 /// Postings in order, with the hash of the event's type.
 pub(super) type Postings = BTreeMap<Key, u32>;
 
-/// How many postings gather before they are merged: the more, the more of them share a page of the table.
-const MERGE_AT: usize = 1 << 18;
-/// The least that a group merges while there is something to merge.
-const LEAST_SLICE: usize = 512;
+/// A group merges at least this fraction of what has gathered, so that merging ends soon after writing does.
+const SLICES: usize = 512;
 
 /// The newest postings of one log, shared by the writer and the readers of this process.
 #[derive(Debug, Default)]
@@ -185,8 +183,8 @@ impl TailState {
     }
 
     /// Freezes what is there once there is enough of it.
-    fn freeze(&mut self) {
-        if self.frozen.is_empty() && self.active.len() >= MERGE_AT {
+    fn freeze(&mut self, merge_at: usize) {
+        if self.frozen.is_empty() && self.active.len() >= merge_at {
             self.frozen = std::mem::take(&mut self.active);
             self.frozen_through = self.through;
         }
@@ -213,24 +211,37 @@ pub(super) enum Merged {
 
 impl Merge {
     /// Writes the next slice, in proportion to what the group added, into the open transaction.
-    pub(super) fn slice(&self, connection: &Connection, tail: &Tail, added: usize) -> Result<Merged> {
+    ///
+    /// Merging begins when `merge_at` postings have gathered: the more, the more of them share a page of the table.
+    /// Those `forgotten` by the transaction are in the tail until it commits, and are left out.
+    pub(super) fn slice(
+        &self,
+        connection: &Connection,
+        tail: &Tail,
+        added: usize,
+        forgotten: &[Key],
+        merge_at: usize,
+    ) -> Result<Merged> {
         let mut state = tail.read();
         if state.frozen.is_empty() {
-            if state.active.len() < MERGE_AT {
+            if state.active.len() < merge_at.max(1) {
                 return Ok(Merged::Nothing);
             }
             drop(state);
-            tail.write().freeze();
+            tail.write().freeze(merge_at);
             state = tail.read();
         }
-        let size = LEAST_SLICE.max(added * 2);
+        let size = (merge_at / SLICES).max(added * 2).max(1);
         let from = self.written.map_or(Bound::Unbounded, Bound::Excluded);
         let sql = "INSERT OR IGNORE INTO posting (term, position, type_hash) VALUES (?1, ?2, ?3)";
         let mut insert = connection.prepare_cached(sql)?;
         let mut written = self.written;
         let mut left = state.frozen.range((from, Bound::Unbounded));
+        let forgotten: HashSet<&Key> = forgotten.iter().collect();
         for (&(term, position), &type_hash) in left.by_ref().take(size) {
-            insert.execute((term, to_sql(position), type_hash))?;
+            if !forgotten.contains(&(term, position)) {
+                insert.execute((term, to_sql(position), type_hash))?;
+            }
             written = Some((term, position));
         }
         if left.next().is_some() {

@@ -326,7 +326,9 @@ impl Writer {
         }
         let mut merged = Vec::new();
         for (name, log) in self.logs.iter_mut().filter(|(_, log)| log.dirty) {
-            let slice = log.merge.slice(&self.connection, &log.tail, log.postings.len())?;
+            let (added, forgotten) = (log.postings.len(), &log.forgotten);
+            let merge_at = shared.config.merge_at;
+            let slice = log.merge.slice(&self.connection, &log.tail, added, forgotten, merge_at)?;
             if let Merged::Through(through) = slice {
                 log.row.merged = through;
             }
