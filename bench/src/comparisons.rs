@@ -1,0 +1,93 @@
+//! What is compared with what.
+
+mod batches;
+mod choices;
+mod concurrent;
+mod conditional;
+mod opening;
+mod replay;
+mod single;
+mod tag_queries;
+
+use anyhow::Result;
+
+pub use opening::abort_while_writing;
+
+use crate::harness::{Comparison, Scene};
+
+/// A comparison as the command line knows it.
+pub struct Entry {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Whether `run` without names includes it.
+    pub by_default: bool,
+    /// Prepares what the sides need.
+    pub build: fn(&Scene) -> Result<Comparison>,
+}
+
+const fn entry(name: &'static str, about: &'static str, build: fn(&Scene) -> Result<Comparison>) -> Entry {
+    Entry { name, about, by_default: true, build }
+}
+
+const fn choice(name: &'static str, about: &'static str, build: fn(&Scene) -> Result<Comparison>) -> Entry {
+    Entry { name, about, by_default: false, build }
+}
+
+/// All of them, in the order in which they run.
+pub const ALL: &[Entry] = &[
+    entry("append-64", "64 tasks, each appending single events to a stream of its own", concurrent::with_64),
+    entry(
+        "append-512",
+        "512 tasks, each appending single events to a stream of its own",
+        concurrent::with_512,
+    ),
+    entry(
+        "conditional-1",
+        "one thread appending under a condition on two tags and a type, over all of the log, at 1 million events",
+        conditional::from_start_by_one,
+    ),
+    entry(
+        "conditional-64",
+        "64 tasks appending under a condition on two tags and a type, over all of the log, at 1 million events",
+        conditional::from_start_by_64,
+    ),
+    entry(
+        "conditional-1-recent",
+        "as conditional-1, but the condition looks only at what came after the writer's last append",
+        conditional::recent_by_one,
+    ),
+    entry(
+        "conditional-64-recent",
+        "as conditional-64, but the condition looks only at what came after the writer's last append",
+        conditional::recent_by_64,
+    ),
+    entry("single", "one thread appending single events to one stream", single::comparison),
+    entry(
+        "batch-100",
+        "one thread committing 100 events at a time, each on a random stream",
+        batches::comparison,
+    ),
+    entry("replay-long", "reading one stream of 100,000 events", replay::long),
+    entry("replay-short", "reading 100,000 streams of 10 events, in random order", replay::short),
+    entry("tags-10", "reading the 10 events of a random tag, at 1 million events", tag_queries::of_10),
+    entry("tags-100", "reading the 100 events of a random tag, at 1 million events", tag_queries::of_100),
+    entry(
+        "tags-10000",
+        "reading the 10,000 events of a random tag, at 1 million events",
+        tag_queries::of_10_000,
+    ),
+    entry(
+        "open",
+        "opening a store of 1 million events whose process was aborted while writing",
+        opening::comparison,
+    ),
+    choice("choice-mutex-64", "which driver suits the mutex best, 64 tasks", choices::mutex_64),
+    choice("choice-mutex-512", "which driver suits the mutex best, 512 tasks", choices::mutex_512),
+    choice("choice-cqrs-es", "which settings suit cqrs-es best, 64 tasks", choices::cqrs_es),
+    choice("choice-umadb", "which settings suit UmaDB best, 512 tasks", choices::umadb),
+    choice(
+        "choice-umadb-conditional",
+        "which settings suit UmaDB best, 64 tasks under a condition",
+        choices::umadb_conditional,
+    ),
+];

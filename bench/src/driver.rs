@@ -1,0 +1,122 @@
+//! The drivers: the same loop of tasks, or of one thread, whatever the side.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use crate::harness::{Measurement, Scene};
+
+/// What a driver saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Driven {
+    /// What was done within the window.
+    pub measured: Measurement,
+    /// What was done in all, warm-up and stragglers included: what the store must hold.
+    pub total: u64,
+}
+
+/// The runtime that every side's tasks run on.
+pub fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// When to start counting and when to stop.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    from: Instant,
+    to: Instant,
+}
+
+impl Window {
+    fn opening_now(scene: &Scene) -> Self {
+        let from = Instant::now() + scene.warm_up();
+        Self { from, to: from + scene.window() }
+    }
+
+    fn measurement(self, units: u64) -> Measurement {
+        Measurement { units, elapsed: self.to - self.from }
+    }
+}
+
+/// Runs `writers` tasks, each repeating `step(writer, n)` for n = 0, 1, …; a step is one unit, counted if it ends
+/// within the window.
+pub fn tasks<F, S>(runtime: &Runtime, writers: usize, scene: &Scene, step: F) -> Result<Driven>
+where
+    F: Fn(usize, u64) -> S + Send + Sync + 'static,
+    S: Future<Output = Result<()>> + Send,
+{
+    let (step, window) = (Arc::new(step), Window::opening_now(scene));
+    runtime.block_on(async {
+        let mut running = JoinSet::new();
+        for writer in 0..writers {
+            let step = step.clone();
+            running.spawn(async move { repeat_step(writer, &*step, window).await });
+        }
+        let (mut counted, mut total) = (0, 0);
+        while let Some(ended) = running.join_next().await {
+            let (in_window, all) = ended??;
+            counted += in_window;
+            total += all;
+        }
+        Ok(Driven { measured: window.measurement(counted), total })
+    })
+}
+
+async fn repeat_step<F, S>(writer: usize, step: &F, window: Window) -> Result<(u64, u64)>
+where
+    F: Fn(usize, u64) -> S,
+    S: Future<Output = Result<()>>,
+{
+    let (mut counted, mut total) = (0, 0);
+    loop {
+        step(writer, total).await?;
+        total += 1;
+        let now = Instant::now();
+        if now > window.to {
+            return Ok((counted, total));
+        }
+        counted += u64::from(now >= window.from);
+    }
+}
+
+/// Repeats `step(n)` on this thread for n = 0, 1, …; a step is one unit, counted if it ends within the window.
+pub fn thread(scene: &Scene, mut step: impl FnMut(u64) -> Result<()>) -> Result<Driven> {
+    let window = Window::opening_now(scene);
+    let (mut counted, mut total) = (0, 0);
+    loop {
+        step(total)?;
+        total += 1;
+        let now = Instant::now();
+        if now > window.to {
+            return Ok(Driven { measured: window.measurement(counted), total });
+        }
+        counted += u64::from(now >= window.from);
+    }
+}
+
+/// Runs a whole job once for warm-up, then again and again until the window is over; it answers how many units it
+/// did.
+pub fn whole(scene: &Scene, mut job: impl FnMut() -> Result<u64>) -> Result<Measurement> {
+    job()?;
+    let start = Instant::now();
+    let mut units = 0;
+    loop {
+        units += job()?;
+        let elapsed = start.elapsed();
+        if elapsed >= scene.window() {
+            return Ok(Measurement { units, elapsed });
+        }
+    }
+}
+
+/// Times a job that runs once.
+pub fn once<T>(job: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let start = Instant::now();
+    let answer = job()?;
+    Ok((answer, start.elapsed()))
+}
