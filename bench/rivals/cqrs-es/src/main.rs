@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use sqlite_es::SqliteEventRepository;
 use sqlx::{
     Pool, Sqlite,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::task::JoinSet;
 
@@ -122,7 +122,7 @@ async fn pool(file: &str, connections: u32) -> Result<Pool<Sqlite>> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("journal_mode", "WAL")
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(60));
     let pool = SqlitePoolOptions::new()
@@ -189,8 +189,7 @@ async fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let arguments: Vec<String> = env::args().skip(1).collect();
     runtime.block_on(run(&arguments)).context("cqrs-es-rival")
 }
