@@ -131,10 +131,10 @@ fn unknown_command(tree: &Tree, words: &[&str]) -> Option<String> {
     (!known).then(|| format!("no command `{command}`"))
 }
 
-/// One file per command.
-fn commands(tree: &Tree) -> BTreeSet<&str> {
+/// One file per command: `drop_log.rs` is `drop-log`.
+fn commands(tree: &Tree) -> BTreeSet<String> {
     let names = tree.texts(".rs").filter_map(|(path, _)| path.strip_prefix(COMMANDS)?.strip_suffix(".rs"));
-    names.filter(|name| !name.contains('/') && *name != "mod").collect()
+    names.filter(|name| !name.contains('/') && *name != "mod").map(|name| name.replace('_', "-")).collect()
 }
 
 /// Commands and the sections of their document, `## larder NAME`, name each other.
@@ -148,9 +148,9 @@ fn sections(tree: &Tree) -> Vec<Problem> {
     let sections: BTreeSet<String> = reference.lines().filter_map(heading).collect();
     let missing = commands
         .iter()
-        .filter(|command| !sections.contains(**command))
+        .filter(|command| !sections.contains(*command))
         .map(|command| Problem::new(REFERENCE, 0, format!("has no section `## larder {command}`")));
-    let stale = sections.iter().filter(|section| !commands.contains(section.as_str())).map(|section| {
+    let stale = sections.iter().filter(|section| !commands.contains(*section)).map(|section| {
         Problem::new(REFERENCE, 0, format!("has a section `larder {section}`, but there is no such command"))
     });
     missing.chain(stale).collect()
@@ -205,7 +205,8 @@ mod tests {
     fn commands_without_a_section_are_found() {
         let tree = Tree::of([
             ("crates/larder-cli/src/commands/read.rs", ""),
-            ("docs/cli.md", "## larder write\nlarder read\n"),
+            ("crates/larder-cli/src/commands/drop_log.rs", ""),
+            ("docs/cli.md", "## larder write\nlarder read\n### `larder drop-log`\n"),
         ]);
         assert_eq!(sections(&tree).len(), 2);
     }

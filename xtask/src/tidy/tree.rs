@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::Path,
+    process::Command,
 };
 
 /// Every file by its path from the root, with `/` between names.
@@ -14,33 +15,48 @@ pub(super) struct Tree {
     paths: BTreeSet<String>,
 }
 
-/// Folders that hold nothing of the repository's own.
-const SKIPPED: [&str; 4] = [".git", "target", ".larder", "data"];
+/// Folders that hold nothing of the repository's own, where git cannot be asked.
+const SKIPPED: [&str; 3] = [".git", "target", ".larder"];
 
 impl Tree {
+    /// The files that git knows or would add; without git, everything but build output.
     pub(super) fn read(root: &Path) -> io::Result<Self> {
         let mut tree = Self::default();
-        tree.read_folder(root, "")?;
+        match known_to_git(root) {
+            Some(paths) => paths.iter().try_for_each(|path| tree.read_file(root, path))?,
+            None => tree.read_folder(root, "")?,
+        }
         Ok(tree)
     }
 
-    fn read_folder(&mut self, folder: &Path, prefix: &str) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
+    fn read_folder(&mut self, root: &Path, prefix: &str) -> io::Result<()> {
+        for entry in fs::read_dir(root.join(prefix))? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let path = format!("{prefix}{name}");
-            if entry.file_type()?.is_dir() {
-                // A crate may well have a `data` folder of its own: only the root's is scratch.
-                if SKIPPED.contains(&name.as_str()) && (name != "data" || prefix.is_empty()) {
-                    continue;
-                }
-                self.read_folder(&entry.path(), &format!("{path}/"))?;
-            } else if let Ok(text) = String::from_utf8(fs::read(entry.path())?) {
-                self.texts.insert(path.clone(), text);
+            if !entry.file_type()?.is_dir() {
+                self.read_file(root, &format!("{prefix}{name}"))?;
+            } else if !SKIPPED.contains(&name.as_str()) {
+                self.read_folder(root, &format!("{prefix}{name}/"))?;
             }
-            self.paths.insert(path);
         }
         Ok(())
+    }
+
+    fn read_file(&mut self, root: &Path, path: &str) -> io::Result<()> {
+        let file = root.join(path);
+        // Git knows files that are deleted, but not yet from the index.
+        if file.is_file() {
+            if let Ok(text) = String::from_utf8(fs::read(file)?) {
+                self.texts.insert(path.to_owned(), text);
+            }
+            self.add_path(path);
+        }
+        Ok(())
+    }
+
+    fn add_path(&mut self, path: &str) {
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        self.paths.extend(ends.map(|end| path[..end].to_owned()));
     }
 
     /// A tree that is not on disk, for tests of the rules.
@@ -49,8 +65,7 @@ impl Tree {
         let mut tree = Self::default();
         for (path, text) in files {
             tree.texts.insert(path.to_owned(), text.to_owned());
-            let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
-            tree.paths.extend(ends.map(|end| path[..end].to_owned()));
+            tree.add_path(path);
         }
         tree
     }
@@ -82,6 +97,14 @@ impl Tree {
         }
         Some(names.join("/"))
     }
+}
+
+fn known_to_git(root: &Path) -> Option<Vec<String>> {
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
+    let paths = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+    let paths: Vec<String> = paths.split_terminator('\0').map(str::to_owned).collect();
+    (!paths.is_empty()).then_some(paths)
 }
 
 /// The folder of a path; empty for a file at the root.
