@@ -175,11 +175,9 @@ impl Store {
     pub fn close(&self) -> Call<()> {
         let store = self.clone();
         Call::new(async move {
-            store.finish_opening().await;
-            if store.inner.closed.swap(true, Ordering::SeqCst) {
+            if !store.end_state().await {
                 return Ok(());
             }
-            *store.state() = State::Closed;
             let Some(backend) = store.inner.backend.get() else { return Ok(()) };
             backend.bus().publish_all();
             backend.close().await
@@ -268,17 +266,21 @@ impl Store {
         }
     }
 
-    /// Waits for an opening that is under way, so that a close does not miss it.
-    async fn finish_opening(&self) {
-        let opening = match &mut *self.state() {
-            State::Opening(waiters) => {
-                let (waiter, opened) = oneshot::channel();
-                waiters.push(waiter);
-                Some(opened)
-            }
-            _ => None,
-        };
-        if let Some(opening) = opening {
+    /// Marks the store as closed, in a moment in which nobody opens it; false if it was closed before.
+    async fn end_state(&self) -> bool {
+        loop {
+            let opening = match &mut *self.state() {
+                State::Opening(waiters) => {
+                    let (waiter, opened) = oneshot::channel();
+                    waiters.push(waiter);
+                    opened
+                }
+                state => {
+                    *state = State::Closed;
+                    return !self.inner.closed.swap(true, Ordering::SeqCst);
+                }
+            };
+            // Opened or not, it is over.
             let _ = opening.await;
         }
     }

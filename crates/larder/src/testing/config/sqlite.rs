@@ -322,6 +322,40 @@ pub(in crate::testing) fn cf_06_the_next_operation_tries_again(_: &dyn Fixture) 
     Ok(())
 }
 
+pub(in crate::testing) fn cf_06_a_subscription_tries_again_too(_: &dyn Fixture) -> CaseResult {
+    let dir = ScratchDir::new()?;
+    let (path, obstacle) = obstructed(&dir)?;
+    let log = orders(&Store::lazy(Config::sqlite(&path))?)?;
+    let mut events = log.subscribe(Query::all());
+    for _ in 0..2 {
+        refused!(events.try_next().wait(), ErrorKind::Io);
+    }
+    fs::remove_file(obstacle)?;
+    log.append("s", 0, numbered(1)).wait()?;
+    assert_eq!(next(&mut events)?.seq_nr, 1);
+    Ok(())
+}
+
+pub(in crate::testing) fn cf_05_closing_while_it_opens(_: &dyn Fixture) -> CaseResult {
+    let dir = ScratchDir::new()?;
+    let path = dir.path().join("store.db");
+    for _ in 0..20 {
+        let store = Store::lazy(Config::sqlite(&path).durability(Durability::Buffered))?;
+        let log = orders(&store)?;
+        crate::testing::support::in_parallel(2, |n| {
+            if n == 0 {
+                store.close().wait()?;
+            } else if let Err(error) = log.head("s").wait() {
+                assert_eq!(*error.kind(), ErrorKind::Closed, "{error}");
+            }
+            Ok(())
+        })?;
+        // Whoever was first: once it is closed, nobody holds the file.
+        Store::open(Config::sqlite(&path).reset_on_start(true)).wait()?.close().wait()?;
+    }
+    Ok(())
+}
+
 pub(in crate::testing) fn cf_07_reading_never_creates_a_file(_: &dyn Fixture) -> CaseResult {
     let dir = ScratchDir::new()?;
     for path in [dir.path().join("store.db"), dir.path().join("sub/store.db")] {
