@@ -94,7 +94,8 @@ impl Subscription<Event> {
         }
         let Step::Asking(asking) = &mut self.step else { return Poll::Ready(Ok(())) };
         let through = ready!(asking.get_mut().as_mut().poll(context));
-        self.step = Step::Look;
+        // A store that could not be opened is tried again by the next look.
+        self.step = if through.is_ok() { Step::Look } else { Step::Start };
         let through = through?;
         if through > self.request.after.unwrap_or_default() {
             let told = Error::new(ErrorKind::HistoryCompacted { through })
