@@ -357,7 +357,7 @@ impl EventLog {
     /// streams.
     ///
     /// # Errors
-    /// `TooLarge` beyond [`Limits::read_events`] without a limit; `Corrupted`; `Closed`; `Io`.
+    /// `TooLarge` beyond [`Limits::read_events`](crate::Limits::read_events) without a limit; `Corrupted`; `Closed`; `Io`.
     pub fn read(&self, stream: impl Into<String>, range: impl RangeBounds<u64>) -> Read<Event> {
         let stream = stream.into();
         let checked = check_key("stream", &stream);
