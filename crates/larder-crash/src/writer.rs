@@ -1,0 +1,152 @@
+//! Writers: threads that do their steps, and note what they are told.
+
+use std::{collections::HashMap, sync::Arc};
+
+use larder::{AppendCondition, Appended, ErrorKind, EventLog, Expected, Position, QueryItem, Store, wait};
+
+use crate::{
+    ledger::Answer,
+    step::{Deed, LOG, Part, Step, StepId},
+};
+
+/// Who is told of each step before it is submitted and after it is answered.
+pub trait Journal: Sync {
+    /// It is about to be submitted; `through` is where a compaction goes.
+    fn submitted(&self, step: &Arc<Step>, through: u64);
+    /// It was answered.
+    fn answered(&self, id: StepId, answer: &Answer);
+}
+
+/// A writer, and what it knows of its own streams.
+#[derive(Debug)]
+pub struct Writer {
+    store: Store,
+    log: EventLog,
+    seed: u64,
+    number: u32,
+    heads: HashMap<String, u64>,
+}
+
+impl Writer {
+    /// A writer on a store.
+    ///
+    /// # Errors
+    /// None, for a sound store.
+    pub fn new(store: &Store, seed: u64, number: u32) -> larder::Result<Self> {
+        let log = store.event_log(LOG)?;
+        Ok(Self { store: store.clone(), log, seed, number, heads: HashMap::new() })
+    }
+
+    /// Does one step, and notes it in the journal.
+    ///
+    /// # Errors
+    /// What the store answered, unless a condition of the step failed as it may.
+    pub fn step(&mut self, index: u32, journal: &dyn Journal) -> larder::Result<Answer> {
+        let step = Arc::new(Step::of(self.seed, StepId { writer: self.number, index }));
+        let through = match &step.deed {
+            Deed::Compact { stream, keep } => self.head(stream)?.saturating_sub(*keep),
+            Deed::Append { .. } => 0,
+        };
+        let expected = match &step.deed {
+            Deed::Append { parts, exact: true, .. } => match &parts[0].stream {
+                Some(stream) => Expected::Exact(self.head(stream)?),
+                None => Expected::Any,
+            },
+            _ => Expected::Any,
+        };
+        journal.submitted(&step, through);
+        let result = self.perform(&step, through, expected);
+        let (answer, error) = match result {
+            Ok(answer) => (answer, None),
+            Err(error) => match error.kind() {
+                ErrorKind::ConditionFailed { .. } if is_conditional(&step) => (Answer::Refused, None),
+                ErrorKind::CommitUnknown => (Answer::Unknown, Some(error)),
+                _ => (Answer::Refused, Some(error)),
+            },
+        };
+        journal.answered(step.id, &answer);
+        match error {
+            Some(error) => {
+                self.heads.clear();
+                Err(error)
+            }
+            None => Ok(answer),
+        }
+    }
+
+    fn head(&mut self, stream: &str) -> larder::Result<u64> {
+        if let Some(head) = self.heads.get(stream) {
+            return Ok(*head);
+        }
+        let head = self.log.head(stream).wait()?;
+        self.heads.insert(stream.to_owned(), head);
+        Ok(head)
+    }
+
+    fn perform(&mut self, step: &Step, through: u64, expected: Expected) -> larder::Result<Answer> {
+        match &step.deed {
+            Deed::Compact { stream, .. } => {
+                let compacted = self.log.compact(stream.as_str(), through).wait()?;
+                Ok(Answer::Compacted(compacted.through))
+            }
+            Deed::Append { parts, once, as_future, .. } => {
+                let appended = append(&self.store, &self.log, parts, expected, once.as_deref(), *as_future)?;
+                for part in parts {
+                    if let Some(head) = part.stream.as_ref().and_then(|stream| self.heads.get_mut(stream)) {
+                        *head += part.events.len() as u64;
+                    }
+                }
+                // A store that answers before it knows says "nothing".
+                let known = |appended: Appended| (appended.count() > 0).then_some(appended);
+                Ok(Answer::Appended(appended.into_iter().map(known).collect()))
+            }
+        }
+    }
+}
+
+/// Appends a step's parts.
+///
+/// # Errors
+/// What the store answers.
+pub fn append(
+    store: &Store,
+    log: &EventLog,
+    parts: &[Part],
+    expected: Expected,
+    once: Option<&str>,
+    as_future: bool,
+) -> larder::Result<Vec<Appended>> {
+    let write = |part: &Part| {
+        let events = part.events.iter().map(|event| event.to_new());
+        match (&part.stream, once) {
+            (Some(stream), _) => {
+                let mut write = log.append(stream.as_str(), expected, events);
+                if let Some(once) = once {
+                    write = write.condition(no_such_tag(once));
+                }
+                write
+            }
+            (None, once) => log.append_if(events, once.map(no_such_tag)),
+        }
+    };
+    if let [part] = parts {
+        let write = write(part);
+        let appended = if as_future { wait(write)? } else { write.wait()? };
+        return Ok(vec![appended]);
+    }
+    let mut batch = store.batch();
+    let slots: Vec<_> = parts.iter().map(|part| batch.add(write(part))).collect();
+    let committed = batch.commit().wait()?;
+    Ok(slots.into_iter().map(|slot| committed[slot]).collect())
+}
+
+
+/// The condition that no event carries this tag.
+#[must_use]
+pub fn no_such_tag(tag: &str) -> AppendCondition {
+    AppendCondition { fail_if_events_match: QueryItem::new().tag(tag).into(), after: Position::START }
+}
+
+fn is_conditional(step: &Step) -> bool {
+    matches!(&step.deed, Deed::Append { once: Some(_), .. })
+}
