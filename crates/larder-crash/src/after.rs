@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// The first promise that was not kept.
-pub fn check_writable(
+pub(crate) fn check_writable(
     store: &Store,
     ledger: &Ledger,
     point: usize,
@@ -46,7 +46,9 @@ fn check_retries(store: &Store, ledger: &Ledger, point: usize, contents: &Conten
     let (mut acknowledged, mut unknown) = (None, None);
     for record in ledger.records().values().filter(|record| record.step.has_ids()) {
         match record.fate(point) {
-            Fate::Must(Answer::Appended(appended)) => acknowledged = Some((record.step.clone(), appended.clone())),
+            Fate::Must(Answer::Appended(appended)) => {
+                acknowledged = Some((record.step.clone(), appended.clone()));
+            }
             Fate::May => unknown = Some(record.step.clone()),
             Fate::Must(_) | Fate::Never => {}
         }
@@ -97,7 +99,12 @@ fn check_only_once(store: &Store, step: &Step, was_there: bool) -> Result<(), Vi
 }
 
 /// Conditions see acknowledged events, hidden ones too.
-fn check_conditions(store: &Store, ledger: &Ledger, point: usize, contents: &Contents) -> Result<(), Violation> {
+fn check_conditions(
+    store: &Store,
+    ledger: &Ledger,
+    point: usize,
+    contents: &Contents,
+) -> Result<(), Violation> {
     let log = store.event_log(LOG).or_unusable("event_log")?;
     let (mut hidden, mut visible) = (None, None);
     for record in ledger.records().values() {

@@ -12,7 +12,7 @@ use crate::{
 
 /// A snapshot of everything a log shows.
 #[derive(Debug)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// Every visible event, by position.
     pub events: Vec<Event>,
     /// The place in `events` of each event, by its name.
@@ -23,7 +23,7 @@ pub struct Contents {
 ///
 /// # Errors
 /// The first promise that was not kept.
-pub fn check_contents(store: &Store, ledger: &Ledger, point: usize) -> Result<Contents, Violation> {
+pub(crate) fn check_contents(store: &Store, ledger: &Ledger, point: usize) -> Result<Contents, Violation> {
     let log = store.event_log(LOG).or_unusable("event_log")?;
     let page = log.query(Query::all()).wait().or_unusable("query all")?;
     let contents = name_all(page.items)?;
@@ -44,7 +44,7 @@ pub fn check_contents(store: &Store, ledger: &Ledger, point: usize) -> Result<Co
 ///
 /// # Errors
 /// What it found.
-pub fn check_sound(store: &Store) -> Result<(), Violation> {
+pub(crate) fn check_sound(store: &Store) -> Result<(), Violation> {
     let report = store.verify(Progress::default()).wait().or_unusable("verify")?;
     match report.findings.first() {
         None => Ok(()),
@@ -63,7 +63,10 @@ fn name_all(events: Vec<Event>) -> Result<Contents, Violation> {
             return Err(Violation::of(Promise::Consistent, found));
         }
         let Some(name) = Name::of(event) else {
-            return Err(Violation::of(Promise::NothingInvented, format!("an event without a name: {event:?}")));
+            return Err(Violation::of(
+                Promise::NothingInvented,
+                format!("an event without a name: {event:?}"),
+            ));
         };
         if by_name.insert(name, place).is_some() {
             return Err(Violation::of(Promise::NothingInvented, format!("{name} is there twice")));
@@ -82,7 +85,10 @@ fn check_submitted(
         let event = &contents.events[*place];
         let record = records.get(&name.step);
         let Some(record) = record.filter(|record| record.fate(point) != Fate::Never) else {
-            return Err(Violation::of(Promise::NothingInvented, format!("{name} was refused or never submitted")));
+            return Err(Violation::of(
+                Promise::NothingInvented,
+                format!("{name} was refused or never submitted"),
+            ));
         };
         let part = record.step.parts().get(name.part);
         let planned = part.and_then(|part| Some((part, part.events.get(name.index)?)));
@@ -170,9 +176,10 @@ fn check_place(
     let found = contents.by_name.get(&name).map(|place| &contents.events[*place]);
     match (found, place) {
         (None, Some((_, seq_nr))) if stream.is_some() && seq_nr <= highest => Ok(()),
-        (None, _) => {
-            Err(Violation::of(Promise::NothingLost, format!("{name} was acknowledged at {place:?} and is gone")))
-        }
+        (None, _) => Err(Violation::of(
+            Promise::NothingLost,
+            format!("{name} was acknowledged at {place:?} and is gone"),
+        )),
         (Some(event), Some(place)) if (event.position.get(), event.seq_nr) != place => {
             let (position, seq_nr) = (event.position, event.seq_nr);
             let found = format!("{name} was acknowledged at {place:?} and is at {position}, {seq_nr}");
@@ -259,7 +266,9 @@ fn check_streams(log: &EventLog, contents: &Contents, marks: &Marks) -> Result<(
     }
     match streams.keys().next() {
         None => Ok(()),
-        Some(stream) => Err(Violation::of(Promise::Consistent, format!("{stream} has events and is not listed"))),
+        Some(stream) => {
+            Err(Violation::of(Promise::Consistent, format!("{stream} has events and is not listed")))
+        }
     }
 }
 

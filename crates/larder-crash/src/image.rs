@@ -80,8 +80,8 @@ impl Disk {
     /// Goes one entry further.
     pub fn apply(&mut self, number: usize, entry: &Entry) {
         match entry {
-            Entry::Create { file, is_journal } => {
-                self.link(*file, *is_journal);
+            Entry::Create { file, syncs_directory } => {
+                self.link(*file, *syncs_directory);
             }
             Entry::Write { file, offset, data } => {
                 let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn what_was_synced_is_in_every_image_and_the_rest_is_not() {
         let disk = disk(&[
-            Entry::Create { file: 0, is_journal: true },
+            Entry::Create { file: 0, syncs_directory: true },
             write(0, 0, 1, 1024),
             Entry::Sync { file: 0, through: 2 },
             write(0, 512, 2, 1024),
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn a_sync_covers_only_what_was_written_before_it_began() {
         let disk = disk(&[
-            Entry::Create { file: 0, is_journal: true },
+            Entry::Create { file: 0, syncs_directory: true },
             write(0, 0, 1, 10),
             write(0, 0, 2, 10),
             Entry::Sync { file: 0, through: 2 },
@@ -341,11 +341,11 @@ mod tests {
     #[test]
     fn names_come_and_go_in_order() {
         let disk = disk(&[
-            Entry::Create { file: 0, is_journal: false },
-            Entry::Create { file: 1, is_journal: true },
+            Entry::Create { file: 0, syncs_directory: false },
+            Entry::Create { file: 1, syncs_directory: true },
             Entry::Sync { file: 1, through: 2 },
             Entry::Delete { file: 1, syncs_directory: false },
-            Entry::Create { file: 2, is_journal: false },
+            Entry::Create { file: 2, syncs_directory: false },
         ]);
         let names = |loss, seed| {
             let image = disk.image(loss, &mut Random::new(seed));
@@ -353,13 +353,16 @@ mod tests {
         };
         assert_eq!(names(Loss::Everything, 0), [0, 1]);
         assert_eq!(names(Loss::Nothing, 0), [0, 2]);
-        assert!((0..50).all(|seed| names(Loss::Torn, seed) != [0, 1, 2]), "a later change before an earlier one");
+        assert!(
+            (0..50).all(|seed| names(Loss::Torn, seed) != [0, 1, 2]),
+            "a later change before an earlier one"
+        );
     }
 
     #[test]
     fn a_later_sync_does_not_save_what_a_failed_one_gave_up() {
         let mut entries = vec![
-            Entry::Create { file: 0, is_journal: true },
+            Entry::Create { file: 0, syncs_directory: true },
             write(0, 0, 1, 10),
             Entry::SyncFailed { file: 0 },
             Entry::Sync { file: 0, through: 3 },

@@ -27,7 +27,7 @@ use crate::{
     trace::{Recorder, Syncs, Trace},
     vfs::Shim,
     violation::{OrUnusable, Violation},
-    writer::{Journal, Writer},
+    writer::{Witness, Writer},
 };
 
 /// The store's file in a recorded workload and in its images.
@@ -109,7 +109,7 @@ struct Marking<'a> {
     ledger: &'a Ledger,
 }
 
-impl Journal for Marking<'_> {
+impl Witness for Marking<'_> {
     fn submitted(&self, step: &Arc<Step>, through: u64) {
         self.ledger.submit(step.clone(), through, self.recorder.mark());
     }
@@ -126,7 +126,7 @@ fn record(seed: u64, options: &Options) -> Result<Workload, Failure> {
     let directory = scratch()?;
     let path = directory.path().join(FILE);
     let ledger = Ledger::default();
-    let journal = Marking { recorder: &recorder, ledger: &ledger };
+    let witness = Marking { recorder: &recorder, ledger: &ledger };
     for phase in 0..PHASES {
         let store = Store::open(Config::sqlite(&path).vfs(shim.name())).wait().or_unusable("open")?;
         let steps = phase * STEPS_PER_PHASE..(phase + 1) * STEPS_PER_PHASE;
@@ -134,8 +134,8 @@ fn record(seed: u64, options: &Options) -> Result<Workload, Failure> {
         thread::scope(|scope| {
             let writers: Vec<_> = (0..options.writers)
                 .map(|number| {
-                    let (store, steps, journal) = (&store, steps.clone(), &journal);
-                    scope.spawn(move || write(store, seed, number, steps, journal))
+                    let (store, steps, witness) = (&store, steps.clone(), &witness);
+                    scope.spawn(move || write(store, seed, number, steps, witness))
                 })
                 .collect();
             if options.writers > 1 {
@@ -148,6 +148,7 @@ fn record(seed: u64, options: &Options) -> Result<Workload, Failure> {
         }
         store.close().wait().or_unusable("close")?;
     }
+    ledger.check_answers()?;
     Ok(Workload { trace: recorder.take(), ledger })
 }
 
@@ -156,11 +157,11 @@ fn write(
     seed: u64,
     number: u32,
     steps: std::ops::Range<u32>,
-    journal: &dyn Journal,
+    witness: &dyn Witness,
 ) -> Result<(), Failure> {
     let mut writer = Writer::new(store, seed, number).or_unusable("event_log")?;
     for index in steps {
-        writer.step(index, journal).or_unusable("write")?;
+        writer.step(index, witness).or_unusable("write")?;
     }
     Ok(())
 }

@@ -7,7 +7,10 @@ use std::{
 
 use larder::Appended;
 
-use crate::step::{Deed, Step, StepId};
+use crate::{
+    step::{Deed, Step, StepId},
+    violation::{Promise, Violation},
+};
 
 /// What a step was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +84,8 @@ pub struct Ledger {
 impl Ledger {
     /// Notes that a step is about to be submitted.
     pub fn submit(&self, step: Arc<Step>, through: u64, at: usize) {
-        let record = Record { step: step.clone(), submitted_at: at, through, answer: None };
-        self.records().insert(step.id, record);
+        let id = step.id;
+        self.records().insert(id, Record { step, submitted_at: at, through, answer: None });
     }
 
     /// Notes what a step was answered.
@@ -95,6 +98,21 @@ impl Ledger {
     /// All of them.
     pub fn records(&self) -> MutexGuard<'_, BTreeMap<StepId, Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks that every acknowledged append was told its places.
+    ///
+    /// # Errors
+    /// The first one that was not.
+    pub fn check_answers(&self) -> Result<(), Violation> {
+        for record in self.records().values() {
+            let Some((Answer::Appended(parts), _)) = &record.answer else { continue };
+            if parts.iter().any(Option::is_none) {
+                let found = format!("{} was acknowledged without its places", record.step.id);
+                return Err(Violation::of(Promise::Truthful, found));
+            }
+        }
+        Ok(())
     }
 
     /// How many steps were acknowledged at a point of the trace.

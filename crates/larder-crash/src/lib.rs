@@ -1,29 +1,39 @@
 //! Harnesses that try to make a Larder store lose or garble what it acknowledged.
+//!
+//! - [`images`]: power cuts, on a recorded trace of what SQLite did to its files
+//! - [`kill`]: processes that are killed while they write
+//!
+//! All compare a reopened store with a [`ledger`] of what was submitted and answered; the workload ([`step`])
+//! is derived from a seed. Each harness is proved by a store or a disk that it must catch. How to run them for
+//! longer than the tests do is in docs/crash-testing.md.
+
 mod after;
 mod check;
+mod early;
 mod failure;
 mod random;
+mod violation;
+mod writer;
+
+pub mod child;
 pub mod image;
 pub mod images;
+pub mod kill;
 pub mod ledger;
 pub mod step;
 pub mod trace;
 pub mod vfs;
-mod violation;
-mod writer;
+
 pub use failure::Failure;
 pub use random::{Random, fresh_seed};
-pub use violation::{Promise, Violation};
+pub use violation::{OrUnusable, Promise, Violation};
 
 /// A temporary directory; in memory where the platform has one, since the harnesses do not need the disk.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn scratch() -> std::io::Result<tempfile::TempDir> {
-    let builder = || {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("larder-crash-");
-        builder
-    };
-    builder().tempdir_in("/dev/shm").or_else(|_| builder().tempdir())
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("larder-crash-");
+    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())
 }

@@ -1,1 +1,93 @@
-fn main() {}
+//! `larder-crash`: the crash-safety harnesses, for as long as you like. See docs/crash-testing.md.
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use larder_crash::{
+    Failure,
+    child::{self, ChildOptions, Chore},
+    fresh_seed, images, kill,
+};
+
+/// Tries to make a Larder store lose or garble what it acknowledged.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    harness: Harness,
+}
+
+#[derive(Debug, Subcommand)]
+enum Harness {
+    /// Power cuts: reopens what may be on the disk after one, at any moment of a workload
+    Images {
+        /// How many images
+        #[arg(long, default_value_t = 5_000)]
+        images: u64,
+        /// Threads that write; with 1, a seed gives the same images each time
+        #[arg(long, default_value_t = 4)]
+        writers: u32,
+        /// Replays a run
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Kills: ends a writing process with SIGKILL, over and over
+    Kill {
+        /// How many processes
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+        /// Replays a run, as far as threads allow
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// What `kill` kills
+    #[command(hide = true)]
+    Child {
+        #[arg(long)]
+        path: PathBuf,
+        #[arg(long)]
+        seed: u64,
+        #[arg(long)]
+        life: u32,
+        #[arg(long)]
+        writers: u32,
+        #[arg(long)]
+        chore: Chore,
+        #[arg(long)]
+        answers_early: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().harness) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(harness: Harness) -> Result<(), Failure> {
+    match harness {
+        Harness::Images { images, writers, seed } => {
+            let options = images::Options { writers, ..images::Options::new(announced(seed), images) };
+            println!("{:#?}", images::run(&options)?);
+        }
+        Harness::Kill { rounds, seed } => {
+            let program = env::current_exe()?;
+            println!("{:#?}", kill::run(&kill::Options::new(program, announced(seed), rounds))?);
+        }
+        Harness::Child { path, seed, life, writers, chore, answers_early } => {
+            child::run(&ChildOptions { path, seed, life, writers, chore, answers_early })?;
+        }
+    }
+    Ok(())
+}
+
+/// The seed to use, shown before anything can go wrong.
+fn announced(seed: Option<u64>) -> u64 {
+    let seed = seed.unwrap_or_else(fresh_seed);
+    println!("seed {seed}");
+    seed
+}

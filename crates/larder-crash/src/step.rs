@@ -102,10 +102,8 @@ impl Step {
         let deed = match random.below(20) {
             0 => Deed::Compact { stream: own, keep: random.below(4) },
             1..=2 => {
-                let parts = vec![
-                    part(&mut random, id, 0, Some(own), None),
-                    part(&mut random, id, 1, None, None),
-                ];
+                let parts =
+                    vec![part(&mut random, id, 0, Some(own), None), part(&mut random, id, 1, None, None)];
                 Deed::Append { parts, exact: false, once: None, as_future: true }
             }
             3..=5 => {

@@ -18,7 +18,7 @@ pub enum Entry {
         /// Which.
         file: usize,
         /// Its first sync also syncs the directory.
-        is_journal: bool,
+        syncs_directory: bool,
     },
     /// Bytes were written.
     Write {
@@ -147,8 +147,8 @@ impl Observer for Recorder {
             return code;
         }
         match call.action {
-            Action::Open { creates: true, is_journal } => {
-                self.push(path, |file| Entry::Create { file, is_journal });
+            Action::Open { creates: true, syncs_directory } => {
+                self.push(path, |file| Entry::Create { file, syncs_directory });
             }
             Action::Write { offset, data } => {
                 self.push(path, |file| Entry::Write { file, offset, data: data.to_vec() });

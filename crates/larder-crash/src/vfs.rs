@@ -1,6 +1,6 @@
 //! A SQLite VFS that wraps the operating system's, and lets an [`Observer`] stand between.
 //!
-//! Every call on a database, its write-ahead log or its journal passes through the observer, which may record
+//! Every call on a database, its write-ahead log or its rollback journal passes through the observer, which may record
 //! it, fail it, or pretend it. The shared-memory index of the write-ahead log is memory and goes straight
 //! through, but for mapping and locking it, which may fail. Memory-mapped reads are off: the wrapped files say
 //! that they are of a version without them.
@@ -39,9 +39,9 @@ pub enum Action<'a> {
     Open {
         /// There was no such file.
         creates: bool,
-        /// It is a journal or a write-ahead log: the operating system's VFS syncs the directory along with the
+        /// It is a log (write-ahead, or for rolling back): the operating system's VFS syncs the directory along with the
         /// first sync of a new one.
-        is_journal: bool,
+        syncs_directory: bool,
     },
     /// Bytes are read.
     Read,
@@ -180,8 +180,9 @@ impl ShimVfs {
     unsafe fn exists(&self, name: *const c_char) -> bool {
         let mut found = 0;
         // SAFETY: a method of a valid VFS, called as SQLite calls it.
-        let code =
-            unsafe { method((*self.real).xAccess)(self.real, name, ffi::SQLITE_ACCESS_EXISTS, &raw mut found) };
+        let code = unsafe {
+            method((*self.real).xAccess)(self.real, name, ffi::SQLITE_ACCESS_EXISTS, &raw mut found)
+        };
         code == ffi::SQLITE_OK && found != 0
     }
 }
@@ -202,17 +203,19 @@ unsafe extern "C" fn open(
     unsafe {
         let shim = ShimVfs::of(vfs);
         let real_file = ShimFile::real(file.cast());
-        let mut perform =
-            || method((*shim.real).xOpen)(shim.real, name, real_file, flags, out_flags);
+        let mut perform = || method((*shim.real).xOpen)(shim.real, name, real_file, flags, out_flags);
         (*file).pMethods = ptr::null();
         let path = if name.is_null() { None } else { CStr::from_ptr(name).to_str().ok() };
         let code = match path {
             None => perform(),
             Some(path) => {
                 let creates = flags & ffi::SQLITE_OPEN_CREATE != 0 && !shim.exists(name);
-                let journals = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL;
-                let is_journal = flags & journals != 0;
-                shim.observe(DiskCall { path, action: Action::Open { creates, is_journal } }, &mut perform)
+                let logs = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL;
+                let syncs_directory = flags & logs != 0;
+                shim.observe(
+                    DiskCall { path, action: Action::Open { creates, syncs_directory } },
+                    &mut perform,
+                )
             }
         };
         if code == ffi::SQLITE_OK {

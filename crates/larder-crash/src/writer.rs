@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Who is told of each step before it is submitted and after it is answered.
-pub trait Journal: Sync {
+pub(crate) trait Witness: Sync {
     /// It is about to be submitted; `through` is where a compaction goes.
     fn submitted(&self, step: &Arc<Step>, through: u64);
     /// It was answered.
@@ -19,7 +19,7 @@ pub trait Journal: Sync {
 
 /// A writer, and what it knows of its own streams.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     store: Store,
     log: EventLog,
     seed: u64,
@@ -32,16 +32,16 @@ impl Writer {
     ///
     /// # Errors
     /// None, for a sound store.
-    pub fn new(store: &Store, seed: u64, number: u32) -> larder::Result<Self> {
+    pub(crate) fn new(store: &Store, seed: u64, number: u32) -> larder::Result<Self> {
         let log = store.event_log(LOG)?;
         Ok(Self { store: store.clone(), log, seed, number, heads: HashMap::new() })
     }
 
-    /// Does one step, and notes it in the journal.
+    /// Does one step, and notes it in the witness.
     ///
     /// # Errors
     /// What the store answered, unless a condition of the step failed as it may.
-    pub fn step(&mut self, index: u32, journal: &dyn Journal) -> larder::Result<Answer> {
+    pub(crate) fn step(&mut self, index: u32, witness: &dyn Witness) -> larder::Result<Answer> {
         let step = Arc::new(Step::of(self.seed, StepId { writer: self.number, index }));
         let through = match &step.deed {
             Deed::Compact { stream, keep } => self.head(stream)?.saturating_sub(*keep),
@@ -54,7 +54,7 @@ impl Writer {
             },
             _ => Expected::Any,
         };
-        journal.submitted(&step, through);
+        witness.submitted(&step, through);
         let result = self.perform(&step, through, expected);
         let (answer, error) = match result {
             Ok(answer) => (answer, None),
@@ -64,7 +64,7 @@ impl Writer {
                 _ => (Answer::Refused, Some(error)),
             },
         };
-        journal.answered(step.id, &answer);
+        witness.answered(step.id, &answer);
         match error {
             Some(error) => {
                 self.heads.clear();
@@ -108,7 +108,7 @@ impl Writer {
 ///
 /// # Errors
 /// What the store answers.
-pub fn append(
+pub(crate) fn append(
     store: &Store,
     log: &EventLog,
     parts: &[Part],
@@ -117,7 +117,7 @@ pub fn append(
     as_future: bool,
 ) -> larder::Result<Vec<Appended>> {
     let write = |part: &Part| {
-        let events = part.events.iter().map(|event| event.to_new());
+        let events = part.events.iter().map(super::step::PlannedEvent::to_new);
         match (&part.stream, once) {
             (Some(stream), _) => {
                 let mut write = log.append(stream.as_str(), expected, events);
@@ -140,10 +140,9 @@ pub fn append(
     Ok(slots.into_iter().map(|slot| committed[slot]).collect())
 }
 
-
 /// The condition that no event carries this tag.
 #[must_use]
-pub fn no_such_tag(tag: &str) -> AppendCondition {
+pub(crate) fn no_such_tag(tag: &str) -> AppendCondition {
     AppendCondition { fail_if_events_match: QueryItem::new().tag(tag).into(), after: Position::START }
 }
 

@@ -1,6 +1,8 @@
 //! The shim and the disk model on plain SQLite, where the answers are known: with `synchronous=FULL` a
 //! committed row survives every crash, with swallowed syncs it does not.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
 use std::{ffi::c_int, sync::Arc};
 
 use larder_crash::{
@@ -22,7 +24,8 @@ fn record(syncs: Syncs) -> (Trace, Vec<usize>) {
     let path = directory.path().join("plain.db");
     let mut committed_at = Vec::new();
     let open = || {
-        let connection = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), shim.name()).unwrap();
+        let connection =
+            Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), shim.name()).unwrap();
         let mode: String =
             connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
@@ -116,7 +119,8 @@ fn an_observer_can_fail_calls() {
         let shim = Shim::register("shim-test", Arc::new(NoWrites(code)));
         let directory = scratch().unwrap();
         let path = directory.path().join("plain.db");
-        let connection = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), shim.name()).unwrap();
+        let connection =
+            Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), shim.name()).unwrap();
         let error = connection.execute("CREATE TABLE t (n)", []).unwrap_err();
         assert_eq!(error.sqlite_error_code(), Some(expected));
     }
