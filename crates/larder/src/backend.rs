@@ -416,6 +416,16 @@ impl LogStats {
 }
 
 /// Told how far a long operation is: done, of total, in rows or pages.
+///
+/// ```
+/// use larder::{Store, backend::Progress};
+///
+/// # fn main() -> larder::Result<()> {
+/// let progress = Progress::new(|done, total| eprintln!("{done} of {total}"));
+/// assert!(Store::memory().verify(progress).wait()?.is_sound());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Progress(Option<Arc<dyn Fn(u64, u64) + Send + Sync>>);
 

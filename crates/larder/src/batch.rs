@@ -54,6 +54,9 @@ impl WriteBatch {
     }
 
     /// Adds a write; its outcome is found in the [`Committed`] answer under the slot.
+    ///
+    /// # Panics
+    /// If the write was polled before: it is on its way already.
     pub fn add<O: WriteKind>(&mut self, write: Write<O>) -> Slot<O> {
         let (store, operation) = write.into_parts();
         let checked = self.check_store(&store).and(operation);

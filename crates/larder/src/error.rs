@@ -22,6 +22,20 @@ pub struct MatchingEvent {
 }
 
 /// What a caller can act on. It alone decides whether to retry, the HTTP status and the exit code.
+///
+/// ```
+/// use larder::{ErrorKind, NewEvent, Store};
+///
+/// # fn main() -> larder::Result<()> {
+/// let log = Store::memory().event_log("orders")?;
+/// let error = log.append("order-1", 3, [NewEvent::new("Paid", &1)]).wait().unwrap_err();
+/// match error.kind() {
+///     ErrorKind::Conflict { expected, actual } => assert_eq!((*expected, *actual), (3, 0)),
+///     _ => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -94,6 +94,19 @@ pub struct Compacted {
 }
 
 /// What is known of a stream.
+///
+/// ```
+/// use larder::{NewEvent, Store};
+///
+/// # fn main() -> larder::Result<()> {
+/// let log = Store::memory().event_log("orders")?;
+/// log.append("order-1", 0, (0..5).map(|n| NewEvent::new("Counted", &n))).wait()?;
+/// log.compact("order-1", 3).wait()?;
+/// let page = log.streams().wait()?;
+/// assert_eq!((page.items[0].head, page.items[0].compacted_through), (5, 3));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamInfo {
@@ -153,6 +166,18 @@ pub struct Loaded {
 }
 
 /// An event of a bulk load, with the stream it goes to, if any.
+///
+/// ```
+/// use larder::{NewEvent, Store};
+///
+/// # fn main() -> larder::Result<()> {
+/// let log = Store::memory().event_log("readings")?;
+/// let readings = (0..2_500_u32).map(|n| (format!("sensor-{}", n % 3), NewEvent::new("Measured", &n)));
+/// let loaded = log.append_many(readings).wait()?; // a stream and an event, or an event alone
+/// assert_eq!(loaded.events, 2_500);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct BulkEvent {
     /// The stream.

@@ -3,6 +3,19 @@
 use crate::error::{Error, Result};
 
 /// How large things may be. All sizes are in bytes.
+///
+/// ```
+/// use larder::{Config, ErrorKind, Limits, NewEvent, Store};
+///
+/// # fn main() -> larder::Result<()> {
+/// let mut limits = Limits::default();
+/// limits.payload_bytes = 10;
+/// let log = Store::open(Config::memory().limits(limits)).wait()?.event_log("orders")?;
+/// let error = log.append("order-1", 0, [NewEvent::new("Placed", "a long story")]).wait().unwrap_err();
+/// assert!(matches!(error.kind(), ErrorKind::TooLarge { field: "payload", limit: 10, .. }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

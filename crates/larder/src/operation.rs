@@ -192,6 +192,16 @@ impl<O: WriteKind> fmt::Debug for Write<O> {
 }
 
 /// A call without options: await it, or [wait](Call::wait) on it.
+///
+/// ```
+/// use larder::Store;
+///
+/// # fn main() -> larder::Result<()> {
+/// let store = Store::open("memory:").wait()?; // or `.await?`
+/// assert_eq!(store.event_log("orders")?.head("order-1").wait()?, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a call does nothing until it is awaited or waited on"]
 pub struct Call<T, E = Error> {
     future: Owned<BoxFuture<'static, Result<T, E>>>,
@@ -294,6 +304,9 @@ impl<T: Row> Read<T> {
     /// Everything, one by one, in constant memory: pages are read as they are needed.
     ///
     /// A `limit` set before bounds each page, not the whole.
+    ///
+    /// # Panics
+    /// If the read was polled before.
     pub fn each(self) -> Each<T> {
         let ReadState::Ready { store, request } = self.state else {
             panic!("a read that was polled is on its way already")
