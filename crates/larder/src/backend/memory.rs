@@ -11,6 +11,8 @@ mod history;
 mod read;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::{

@@ -268,3 +268,63 @@ impl<'a, T: Labelled> Iterator for Merge<'a, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table<Trace> {
+        let mut table = Table::default();
+        for (position, tags) in [(1, "ab"), (2, "b"), (4, "abc"), (7, "c"), (9, "a")] {
+            let position = Position::new(position);
+            let tags = tags.chars().map(String::from).collect();
+            let event_type = if position.get() % 2 == 0 { "Even" } else { "Odd" }.to_owned();
+            table.insert(Trace { position, event_type, tags });
+        }
+        table
+    }
+
+    fn found(query: &Query, after: Option<u64>, descending: bool) -> Vec<u64> {
+        let window = Window { after: after.map(Position::new), descending };
+        table().matching(query, window).map(|row| row.position.get()).collect()
+    }
+
+    #[test]
+    fn alternatives_are_merged_in_order_and_without_repetition() {
+        let query = Query::from([
+            QueryItem::new().tag("a"),
+            QueryItem::new().tags(["b", "c"]),
+            QueryItem::new().types(["Odd", "Even", "None"]).tag("c"),
+            QueryItem::new().tag("none"),
+        ]);
+        assert_eq!(found(&query, None, false), [1, 4, 7, 9]);
+        assert_eq!(found(&query, Some(4), false), [7, 9]);
+        assert_eq!(found(&query, Some(9), true), [7, 4, 1]);
+        let types = Query::from(QueryItem::new().types(["Even", "Odd"]));
+        assert_eq!(found(&types, Some(2), false), [4, 7, 9]);
+        assert_eq!(found(&Query::all(), Some(4), true), [2, 1]);
+        assert!(found(&Query::all(), Some(u64::MAX), false).is_empty());
+    }
+
+    #[test]
+    fn an_index_forgets_what_is_removed() {
+        let mut table = table();
+        assert_eq!(table.check_index(), (13, vec![]));
+        for position in [1, 2, 4, 7, 9] {
+            assert!(table.remove(Position::new(position)).is_some());
+        }
+        assert_eq!((table.len(), table.types().count()), (0, 0));
+        assert_eq!(table.check_index(), (0, vec![]));
+    }
+
+    #[test]
+    fn a_wrong_index_is_found() {
+        let mut table = table();
+        table.by_tag.get_mut("a").unwrap().remove(&Position::new(4));
+        table.by_tag.get_mut("c").unwrap().insert(Position::new(2));
+        table.by_type.get_mut("Odd").unwrap().insert(Position::new(5));
+        let (_, wrong) = table.check_index();
+        let positions: Vec<u64> = wrong.iter().map(|(position, _)| position.get()).collect();
+        assert_eq!(positions, [4, 5, 2], "{wrong:?}");
+    }
+}

@@ -1,0 +1,132 @@
+//! What only a look inside can test; the contract itself is tested by the conformance suite.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{history, state::State, verify};
+use crate::{
+    backend::{
+        AppendOperation, CommitReply, CommitRequest, EventData, HistoryRead, HistoryRow, Operation, Outcome,
+        Progress,
+    },
+    error::{ErrorKind, Result},
+    event::{Payload, Position},
+    event_log::Expected,
+    query::{AppendCondition, Query, QueryItem},
+};
+
+const DAY: u64 = 24 * 60 * 60 * 1_000_000;
+
+fn log() -> Arc<str> {
+    "orders".into()
+}
+
+fn event(tag: &str) -> EventData {
+    let (event_type, payload) = ("Placed".into(), Payload::Json("1".into()));
+    EventData { event_type, payload, metadata: None, tags: vec![tag.into()], id: None }
+}
+
+fn append(stream: &str, tags: &[&str]) -> Operation {
+    let events = tags.iter().map(|tag| event(tag)).collect();
+    let (stream, expected, condition) = (Some(stream.into()), Expected::Any, None);
+    Operation::Append(AppendOperation { log: log(), stream, expected, condition, events })
+}
+
+fn commit(state: &mut State, operations: Vec<Operation>) -> Result<CommitReply> {
+    let request = CommitRequest { id: None, operations, on_callers_thread: true };
+    state.commit(request, 0).map(|committed| committed.reply)
+}
+
+fn filled() -> State {
+    let mut state = State::default();
+    let operations = vec![append("a", &["x", "y", "x"]), append("b", &["x"])];
+    commit(&mut state, operations).unwrap();
+    state
+}
+
+fn rows(state: &State) -> Vec<HistoryRow> {
+    history::page(state, &HistoryRead { log: log(), after: None, limit: 100 }).rows
+}
+
+fn problems(state: &State) -> Vec<String> {
+    verify::verify(state, &Progress::default()).findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_refused_batch_takes_back_every_kind_of_change() {
+    let mut state = filled();
+    commit(&mut state, vec![Operation::Compact { log: log(), stream: "a".into(), through: 1 }]).unwrap();
+    let before = rows(&state);
+    let through = Position::new(2);
+    let operations = vec![
+        append("c", &["z"]),
+        Operation::Compact { log: log(), stream: "a".into(), through: 2 },
+        Operation::AuditConditions { log: log(), enabled: true },
+        Operation::RaiseMark { log: log(), stream: "d".into(), through: 7 },
+        Operation::Forget { log: log(), through },
+        Operation::Trim { log: log(), through: Position::new(4) },
+        Operation::DropLog { log: log() },
+        append("a", &["new"]),
+        Operation::AuditConditions { log: "other".into(), enabled: true },
+        Operation::RequireHead { log: log(), stream: "a".into(), head: 9 },
+    ];
+    let error = commit(&mut state, operations).unwrap_err();
+    assert_eq!(error.index(), Some(9));
+    assert_eq!(*error.kind(), ErrorKind::Conflict { expected: 9, actual: 1 });
+    assert_eq!(rows(&state), before);
+    assert_eq!(state.logs.len(), 1);
+    assert!(problems(&state).is_empty());
+}
+
+#[test]
+fn a_log_that_a_batch_only_looked_at_does_not_exist() {
+    let mut state = State::default();
+    let mark = Operation::RaiseMark { log: log(), stream: "a".into(), through: 0 };
+    commit(&mut state, vec![mark, Operation::DropLog { log: log() }]).unwrap();
+    assert!(state.logs.is_empty());
+}
+
+#[test]
+fn an_answer_is_kept_for_a_day() {
+    let mut state = State::default();
+    let id = Some(Uuid::from_u128(1));
+    let mut repeat = |now| {
+        let request = CommitRequest { id, operations: vec![append("a", &["x"])], on_callers_thread: true };
+        let Outcome::Appended(appended) = state.commit(request, now).unwrap().reply.outcomes[0] else {
+            panic!("an append answers as one")
+        };
+        appended.last_seq_nr
+    };
+    assert_eq!((repeat(5), repeat(DAY + 4), repeat(0)), (1, 1, 1));
+    assert_eq!((repeat(DAY + 5), repeat(DAY + 6), repeat(2 * DAY + 4)), (2, 2, 2));
+    assert_eq!(repeat(2 * DAY + 5), 3);
+}
+
+#[test]
+fn verify_finds_what_is_wrong() {
+    let mut state = filled();
+    assert!(problems(&state).is_empty());
+
+    let orders = state.logs.get_mut("orders").unwrap();
+    orders.streams.get_mut("a").unwrap().positions.swap(0, 1);
+    let found = problems(&state);
+    assert!(found.iter().any(|problem| problem.contains("position 1: is not where stream `a`")), "{found:?}");
+    assert!(found.iter().any(|problem| problem.contains("not in the order of positions")), "{found:?}");
+
+    let mut state = filled();
+    let orders = state.logs.get_mut("orders").unwrap();
+    orders.streams.get_mut("b").unwrap().positions.push_back(Position::new(9));
+    assert_eq!(problems(&state), ["log orders: position 9: is missing from stream `b`"]);
+
+    let mut state = filled();
+    let fail_if_events_match = Query::from(QueryItem::new().tag("x"));
+    let condition = AppendCondition { fail_if_events_match, after: Position::new(1) };
+    let orders = state.logs.get_mut("orders").unwrap();
+    orders.conditions.insert(Position::new(3), condition.clone());
+    assert!(problems(&state).is_empty(), "nothing between 1 and 3 carries the tag");
+    let orders = state.logs.get_mut("orders").unwrap();
+    orders.conditions.insert(Position::new(4), condition);
+    let expected = "log orders: position 4: was appended though its condition matched position 3";
+    assert_eq!(problems(&state), [expected]);
+}
