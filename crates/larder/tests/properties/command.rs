@@ -45,6 +45,12 @@ pub(crate) enum Operation {
         condition: Option<ConditionSpec>,
         events: Vec<EventSpec>,
     },
+    /// Appends so many events.
+    Fill {
+        log: usize,
+        stream: Option<usize>,
+        count: usize,
+    },
     RequireHead {
         log: usize,
         stream: usize,
@@ -133,41 +139,56 @@ pub(crate) enum Command {
     Reopen,
 }
 
-pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
-    vec(command(), 1..30)
+/// How large the logs become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    Small,
+    /// Thousands of events, so that what engines do in slices takes more than one.
+    Large,
 }
 
-fn command() -> impl Strategy<Value = Command> {
-    let commit = (option::weighted(0.2, 0..3_u8), any::<bool>(), operations());
+pub(crate) fn commands(scale: Scale) -> impl Strategy<Value = Vec<Command>> {
+    vec(command(scale), 1..30)
+}
+
+fn command(scale: Scale) -> impl Strategy<Value = Command> {
+    let commit = (option::weighted(0.2, 0..3_u8), any::<bool>(), operations(scale));
+    let history_limit = match scale {
+        Scale::Small => 1..5_usize,
+        Scale::Large => 100..700,
+    };
     prop_oneof![
         30 => commit.prop_map(|(id, on_callers_thread, operations)| Command::Commit {
             id, on_callers_thread, operations
         }),
         4 => any::<Index>().prop_map(Command::Repeat),
-        8 => read().prop_map(Command::Read),
-        3 => read().prop_map(Command::ReadPages),
+        8 => read(scale).prop_map(Command::Read),
+        3 => read(scale).prop_map(Command::ReadPages),
         2 => (log(), option::of(stream()), option::of(1..4_usize), any::<bool>()).prop_map(
             |(log, after, limit, descending)| Command::Streams { log, after, limit, descending }
         ),
         2 => (log(), stream()).prop_map(|(log, stream)| Command::Infos { log, stream }),
         1 => Just(Command::Stats),
         1 => Just(Command::Verify),
-        1 => (log(), 1..5_usize).prop_map(|(log, limit)| Command::History { log, limit }),
+        1 => (log(), history_limit).prop_map(|(log, limit)| Command::History { log, limit }),
         2 => (0..40_000_000_000_u64).prop_map(|micros| Command::Advance(Duration::from_micros(micros))),
         1 => Just(Command::Reopen),
     ]
 }
 
-fn operations() -> impl Strategy<Value = Vec<Operation>> {
+fn operations(scale: Scale) -> impl Strategy<Value = Vec<Operation>> {
     prop_oneof![
-        3 => vec(operation(), 1..2),
-        1 => vec(operation(), 0..5),
+        3 => vec(operation(scale), 1..2),
+        1 => vec(operation(scale), 0..5),
     ]
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+fn operation(scale: Scale) -> impl Strategy<Value = Operation> {
+    let fill = (log(), option::weighted(0.8, stream()), 200..900_usize);
+    let fills = if scale == Scale::Large { 10 } else { 0 };
     prop_oneof![
         20 => append(),
+        fills => fill.prop_map(|(log, stream, count)| Operation::Fill { log, stream, count }),
         2 => (log(), stream(), number()).prop_map(|(log, stream, head)| Operation::RequireHead {
             log, stream, head
         }),
@@ -214,13 +235,18 @@ fn query() -> impl Strategy<Value = QuerySpec> {
     option::weighted(0.8, vec(item, 1..4)).prop_map(QuerySpec)
 }
 
-fn read() -> impl Strategy<Value = ReadSpec> {
+fn read(scale: Scale) -> impl Strategy<Value = ReadSpec> {
+    let (limit, bytes) = match scale {
+        Scale::Small => (option::of(1..6_usize).boxed(), option::weighted(0.2, 0..80_usize).boxed()),
+        Scale::Large => {
+            ((50..900_usize).prop_map(Some).boxed(), option::weighted(0.2, 5_000..20_000_usize).boxed())
+        }
+    };
     let stream = (stream(), 0..8_u64, prop_oneof![3 => 0..8_u64, 1 => Just(u64::MAX)])
         .prop_map(|(stream, from, to)| SourceSpec::Stream { stream, from, to });
     let source = prop_oneof![stream, query().prop_map(SourceSpec::Query)];
     let after = option::weighted(0.4, number());
-    let bytes = option::weighted(0.2, 0..80_usize);
-    (log(), source, after, option::of(1..6_usize), bytes, any::<bool>()).prop_map(
+    (log(), source, after, limit, bytes, any::<bool>()).prop_map(
         |(log, source, after, limit, max_bytes, descending)| ReadSpec {
             log,
             source,

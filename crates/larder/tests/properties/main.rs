@@ -25,7 +25,7 @@ use proptest::{
 };
 
 use crate::{
-    command::{Command, commands},
+    command::{Command, Scale, commands},
     mutant::Fault,
     run::compare,
     subject::Engine,
@@ -46,8 +46,8 @@ fn runner(cases: u32, max_shrink_iters: u32) -> TestRunner {
 }
 
 /// Runs random commands on memory and on the engine; `Err` is the shortest list with a difference.
-fn search(engine: Engine, mut runner: TestRunner) -> Result<(), String> {
-    let list = commands().prop_map(|commands| commands.into_iter().map(Shown).collect::<Vec<_>>());
+fn search(engine: Engine, scale: Scale, mut runner: TestRunner) -> Result<(), String> {
+    let list = commands(scale).prop_map(|commands| commands.into_iter().map(Shown).collect::<Vec<_>>());
     let outcome = runner.run(&list, |commands| {
         compare(engine, commands.iter().map(|Shown(command)| command)).map_err(TestCaseError::fail)
     });
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Shown {
 
 #[test]
 fn memory_answers_as_itself() {
-    if let Err(difference) = search(Engine::Memory, runner(200, 4_000)) {
+    if let Err(difference) = search(Engine::Memory, Scale::Small, runner(200, 4_000)) {
         panic!("{difference}");
     }
 }
@@ -77,7 +77,7 @@ fn memory_answers_as_itself() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn sqlite_answers_as_memory() {
-    if let Err(difference) = search(Engine::Sqlite { merge_at: 1 << 18 }, runner(150, 4_000)) {
+    if let Err(difference) = search(Engine::Sqlite { merge_at: 1 << 18 }, Scale::Small, runner(150, 4_000)) {
         panic!("{difference}");
     }
 }
@@ -86,7 +86,16 @@ fn sqlite_answers_as_memory() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn sqlite_answers_as_memory_while_it_merges() {
-    if let Err(difference) = search(Engine::Sqlite { merge_at: 6 }, runner(150, 4_000)) {
+    if let Err(difference) = search(Engine::Sqlite { merge_at: 6 }, Scale::Small, runner(150, 4_000)) {
+        panic!("{difference}");
+    }
+}
+
+/// What is swept, merged and read in slices takes many of them.
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite_answers_as_memory_on_long_logs() {
+    if let Err(difference) = search(Engine::Sqlite { merge_at: 3_000 }, Scale::Large, runner(10, 200)) {
         panic!("{difference}");
     }
 }
@@ -95,7 +104,7 @@ fn sqlite_answers_as_memory_while_it_merges() {
 #[test]
 fn broken_engines_are_caught() {
     for fault in Fault::ALL {
-        let found = search(Engine::Broken(fault), runner(2_000, 0));
+        let found = search(Engine::Broken(fault), Scale::Small, runner(2_000, 0));
         assert!(found.is_err(), "{fault:?} went unnoticed");
     }
 }

@@ -1,6 +1,6 @@
 //! Runs commands on two engines and compares every answer.
 
-use std::{fmt::Debug, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, path::PathBuf, sync::Arc};
 
 use larder::{
     AppendCondition, Error, ErrorKind, Event, Expected, LogInfo, Page, Payload, Position, Query, QueryItem,
@@ -342,6 +342,11 @@ impl World<'_> {
                     events: events.iter().map(event_data).collect(),
                 })
             }
+            Spec::Fill { log, stream, count } => {
+                let (log, stream) = (name(log), stream.map(|stream| STREAMS[stream].to_owned()));
+                let (expected, condition, events) = (Expected::Any, None, filling(*count));
+                Operation::Append(AppendOperation { log, stream, expected, condition, events })
+            }
             Spec::RequireHead { log, stream, head } => Operation::RequireHead {
                 log: name(log),
                 stream: STREAMS[*stream].to_owned(),
@@ -418,11 +423,21 @@ fn resolve(number: Number, head: u64) -> u64 {
 }
 
 fn query(QuerySpec(items): &QuerySpec) -> Query {
-    let item = |(types, tags): &(std::collections::BTreeSet<usize>, std::collections::BTreeSet<usize>)| {
+    let item = |(types, tags): &(BTreeSet<usize>, BTreeSet<usize>)| {
         let types = types.iter().map(|index| TYPES[*index]);
         QueryItem::new().types(types).tags(tags.iter().map(|index| TAGS[*index]))
     };
     items.as_ref().map_or_else(Query::all, |items| items.iter().map(item).collect::<Vec<_>>().into())
+}
+
+/// So many events, of all types and with all tags.
+fn filling(count: usize) -> Vec<EventData> {
+    let event = |number: usize| {
+        let tags = BTreeSet::from([number % TAGS.len(), number / 7 % TAGS.len()]);
+        let (event_type, payload) = (number % TYPES.len(), number % 8);
+        event_data(&EventSpec { event_type, payload, metadata: number.is_multiple_of(5), tags, id: None })
+    };
+    (0..count).map(event).collect()
 }
 
 fn event_data(spec: &EventSpec) -> EventData {

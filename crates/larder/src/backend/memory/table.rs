@@ -278,7 +278,7 @@ mod tests {
         for (position, tags) in [(1, "ab"), (2, "b"), (4, "abc"), (7, "c"), (9, "a")] {
             let position = Position::new(position);
             let tags = tags.chars().map(String::from).collect();
-            let event_type = if position.get() % 2 == 0 { "Even" } else { "Odd" }.to_owned();
+            let event_type = if position.get().is_multiple_of(2) { "Even" } else { "Odd" }.to_owned();
             table.insert(Trace { position, event_type, tags });
         }
         table
