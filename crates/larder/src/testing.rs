@@ -54,6 +54,7 @@ mod config;
 mod event_log;
 mod failures;
 mod fixture;
+mod history;
 mod inventory;
 mod lists;
 mod process;

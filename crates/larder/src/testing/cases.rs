@@ -11,11 +11,13 @@ use super::{
     },
     failures,
     fixture::Fixture,
+    history,
     support::CaseResult,
 };
 #[cfg(feature = "sqlite")]
 use super::{
-    config::sqlite as config_sqlite, event_log::sqlite as event_log_sqlite,
+    config::{in_use, sqlite as config_sqlite},
+    event_log::sqlite as event_log_sqlite,
     failures::sqlite as failures_sqlite,
 };
 

@@ -1,6 +1,8 @@
 //! Cases of the rules `cf_*`.
 
 pub(super) mod closing;
+#[cfg(feature = "sqlite")]
+pub(super) mod in_use;
 pub(super) mod memory;
 #[cfg(feature = "sqlite")]
 pub(super) mod sqlite;

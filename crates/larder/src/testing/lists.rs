@@ -171,6 +171,11 @@ macro_rules! __conformance_cases {
                 fl_03_a_batch_id_outlives_any_wait_but_the_clocks,
                 fl_03_time_is_the_stores_clock,
             }
+            history {
+                fm_03_history_holds_everything_in_order,
+                fm_03_restoring_needs_room_above_the_head,
+                fm_03_what_is_restored_is_the_same_log,
+            }
             closing {
                 cf_05_close_is_idempotent,
                 cf_05_closing_while_others_write,
@@ -215,6 +220,9 @@ macro_rules! __conformance_cases {
     };
     (builtin, $then:ident $arguments:tt) => {
         $crate::$then! { $arguments
+            names {
+                el_05_limits_are_configurable,
+            }
             closing {
                 cf_06_a_lazy_store_can_be_closed_unopened,
                 cf_06_many_first_operations_open_once,
@@ -247,7 +255,6 @@ macro_rules! __conformance_cases {
                 cf_03_a_file_that_is_no_database_is_refused,
                 cf_03_a_foreign_database_is_refused,
                 cf_03_a_newer_version_is_refused,
-                cf_03_reset_of_a_file_in_use_is_locked,
                 cf_03_reset_wipes_at_every_open,
                 cf_03_without_reset_everything_survives,
                 cf_04_a_failed_open_names_no_backend,
@@ -256,12 +263,19 @@ macro_rules! __conformance_cases {
                 cf_05_a_failed_open_can_be_retried,
                 cf_05_closing_while_it_opens,
                 cf_05_dropping_without_closing_keeps_the_file_usable,
-                cf_05_the_same_file_is_one_instance,
                 cf_06_lazy_touches_nothing,
                 cf_06_a_subscription_tries_again_too,
                 cf_06_the_next_operation_tries_again,
                 cf_07_reading_never_creates_a_file,
                 cf_07_reading_only_refuses_every_write,
+            }
+            in_use {
+                cf_03_reset_of_a_file_in_use_is_locked,
+                cf_03_reset_of_what_this_process_has_open_is_locked,
+                cf_03_reset_waits_for_an_idle_process_too,
+                cf_05_another_process_takes_over,
+                cf_05_closing_one_leaves_the_other,
+                cf_05_the_same_file_is_one_instance,
             }
             event_log_sqlite {
                 el_11_positions_are_not_reused_after_vacuum,

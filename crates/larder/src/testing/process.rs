@@ -2,9 +2,7 @@
 
 use std::{
     cell::RefCell,
-    env,
-    ffi::OsStr,
-    fmt,
+    env, fmt,
     io::{self, BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio, exit},
@@ -51,6 +49,7 @@ pub(super) fn say(line: &str) {
 }
 
 /// Waits for the parent to say something; `None` once it is gone.
+#[cfg(feature = "sqlite")]
 pub(super) fn listen() -> Option<String> {
     let mut line = String::new();
     let length = io::stdin().lock().read_line(&mut line).ok()?;
@@ -76,7 +75,8 @@ pub(super) fn in_process(
 }
 
 /// A child in that role, told where the store is.
-pub(super) fn start(role: &str, place: impl AsRef<OsStr>) -> Result<Process, BoxError> {
+#[cfg(feature = "sqlite")]
+pub(super) fn start(role: &str, place: impl AsRef<std::ffi::OsStr>) -> Result<Process, BoxError> {
     let mut command = command(role)?;
     command.env(PLACE, place);
     Process::spawn(&mut command)
@@ -122,6 +122,7 @@ impl Process {
     }
 
     /// Says something to it.
+    #[cfg(feature = "sqlite")]
     pub(super) fn tell(&mut self, line: &str) -> CaseResult {
         let stdin = self.stdin.as_mut().ok_or("its input is closed")?;
         writeln!(stdin, "{line}")?;

@@ -17,22 +17,22 @@ use crate::{
         config::{backend_name, logged},
         fixture::{Fixture, ScratchDir},
         process,
-        support::{CaseResult, everything, next, numbered, orders, refused},
+        support::{CaseResult, everything, numbered, orders, refused},
     },
 };
 
 /// A URL of this file with these flags.
-fn url(path: &Path, flags: &str) -> String {
+pub(super) fn url(path: &Path, flags: &str) -> String {
     format!("sqlite:{}{flags}", path.display())
 }
 
 /// How many events there are.
-fn count(store: &Store) -> crate::Result<usize> {
+pub(super) fn count(store: &Store) -> crate::Result<usize> {
     Ok(everything(&orders(store)?)?.len())
 }
 
 /// Opens, appends as many events to stream `s`, closes.
-fn fill(path: &Path, events: u64) -> crate::Result<()> {
+pub(super) fn fill(path: &Path, events: u64) -> crate::Result<()> {
     let store = Store::open(Config::sqlite(path)).wait()?;
     orders(&store)?.append("s", 0, numbered(events)).wait()?;
     store.close().wait()
@@ -133,29 +133,6 @@ pub(in crate::testing) fn cf_03_without_reset_everything_survives(_: &dyn Fixtur
         assert_eq!(count(&store)?, 3);
         store.close().wait()?;
     }
-    Ok(())
-}
-
-pub(in crate::testing) fn cf_03_reset_of_a_file_in_use_is_locked(fixture: &dyn Fixture) -> CaseResult {
-    if let Some(path) = process::role("writer") {
-        let connection = Connection::open(path)?;
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        process::say("writing");
-        process::listen();
-        process::done();
-    }
-    let dir = ScratchDir::new()?;
-    let path = dir.path().join(format!("{}.db", fixture.name()));
-    fill(&path, 3)?;
-    let mut writer = process::start("writer", &path)?;
-    assert_eq!(writer.hear()?, "writing");
-    refused!(Store::open(url(&path, "?reset&busy_timeout=100")).wait(), ErrorKind::Locked);
-    writer.finish()?;
-    let store = Store::open(url(&path, "")).wait()?;
-    assert_eq!(count(&store)?, 3, "nothing was wiped");
-    store.close().wait()?;
-    let store = Store::open(url(&path, "?reset&busy_timeout=100")).wait()?;
-    assert_eq!(count(&store)?, 0, "once it is free it can be");
     Ok(())
 }
 
@@ -261,22 +238,6 @@ pub(in crate::testing) fn cf_05_a_clean_close_leaves_one_file(_: &dyn Fixture) -
         store.close().wait()?;
         assert_eq!(dir.names()?, ["store.db"]);
     }
-    Ok(())
-}
-
-pub(in crate::testing) fn cf_05_the_same_file_is_one_instance(_: &dyn Fixture) -> CaseResult {
-    let dir = ScratchDir::new()?;
-    let path = dir.path().join("store.db");
-    // Polling could not tell of a write within the patience of this case.
-    let config = |path: PathBuf| Config::sqlite(path).poll_interval(Duration::from_secs(3_600));
-    let first = Store::open(config(path.clone())).wait()?;
-    let second = Store::open(config(dir.path().join(".").join("store.db"))).wait()?;
-    let mut live = orders(&first)?.subscribe(Query::all());
-    assert!(live.try_next().wait_timeout(Duration::from_millis(20)).is_none());
-    orders(&second)?.append("s", 0, numbered(1)).wait()?;
-    assert_eq!(next(&mut live)?.seq_nr, 1);
-    orders(&first)?.append("s", 1, numbered(1)).wait()?;
-    assert_eq!(orders(&second)?.head("s").wait()?, 2);
     Ok(())
 }
 

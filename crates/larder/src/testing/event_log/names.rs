@@ -4,7 +4,9 @@ use crate::{
     error::{Error, ErrorKind},
     event::{NewEvent, Position},
     event_log::EventLog,
+    limits::Limits,
     query::{Query, QueryItem},
+    store::Store,
     testing::{
         fixture::Fixture,
         support::{CaseResult, event, everything, none, orders, refused, tagged, typed},
@@ -173,5 +175,24 @@ pub(in crate::testing) fn el_12_a_query_needs_types_or_tags(fixture: &dyn Fixtur
         names(&log.subscribe(&query).try_next().wait().expect_err("subscribe"), "query", "Query::all()");
     }
     assert_eq!(log.info().wait()?, None);
+    Ok(())
+}
+
+pub(in crate::testing) fn el_05_limits_are_configurable(fixture: &dyn Fixture) -> CaseResult {
+    let config = fixture.config().ok_or("a built-in backend has a configuration")?;
+    let limits = Limits { payload_bytes: 10, append_events: 3, ..Limits::default() };
+    let store = Store::open(config.limits(limits)).wait()?;
+    let log = orders(&store)?;
+    let json = |size: usize| NewEvent::json("A", "1".repeat(size));
+    log.append("s", 0, [json(10), json(1), json(1)]).wait()?;
+    let result = log.append("s", 3, [json(11)]).wait();
+    refused!(result, ErrorKind::TooLarge { field: "payload", limit: 10, actual: 11 });
+    let result = log.append("s", 3, [json(1), json(1), json(1), json(1)]).wait();
+    refused!(result, ErrorKind::TooLarge { limit: 3, actual: 4, .. });
+    let mut batch = store.batch();
+    batch.add(log.append("s", 3, [json(1), json(1)]));
+    batch.add(log.append("s", 5, [json(1), json(1)]));
+    refused!(batch.commit().wait(), ErrorKind::TooLarge { limit: 3, actual: 4, .. });
+    assert_eq!(log.head("s").wait()?, 3);
     Ok(())
 }
