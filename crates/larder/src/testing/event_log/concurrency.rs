@@ -37,14 +37,20 @@ pub(in crate::testing) fn el_16_one_wins_the_same_expectation(fixture: &dyn Fixt
         let append = |round| log.append("s", Expected::Exact(round), [event("A")]).wait();
         Ok((0..ROUNDS).map(append).collect::<Vec<_>>())
     })?;
-    // A writer that runs ahead meets a gap, so rounds overlap: what counts is who got each number.
-    let mut won: Vec<u64> = answers.iter().flatten().flatten().map(|appended| appended.last_seq_nr).collect();
+    // A writer that runs ahead meets a gap, so a round may have no winner, but never two.
+    let mut won = Vec::new();
+    for (round, result) in answers.iter().flat_map(|writer| (0..).zip(writer)) {
+        match result {
+            Ok(appended) => {
+                assert_eq!(appended.first_seq_nr, round + 1, "it won what it expected");
+                won.push(round);
+            }
+            Err(error) => assert!(matches!(error.kind(), ErrorKind::Conflict { .. }), "{error:?}"),
+        }
+    }
     won.sort_unstable();
     let head = log.head("s").wait()?;
-    assert!(won.iter().copied().eq(1..=head), "each number was given once: {won:?}");
-    for error in answers.iter().flatten().filter_map(|result| result.as_ref().err()) {
-        assert!(matches!(error.kind(), ErrorKind::Conflict { .. }), "{error:?}");
-    }
+    assert!(head > 0 && won.iter().copied().eq(0..head), "each number was given once: {won:?}");
     Ok(())
 }
 

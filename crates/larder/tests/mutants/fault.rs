@@ -1,0 +1,48 @@
+//! What a mutant does wrong.
+
+/// One wrong thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// The head of a stream that was compacted empty is 0.
+    HeadGoesBack,
+    IgnoresExpectations,
+    IgnoresConditions,
+    /// Conditions look at everything, whatever their position.
+    ConditionsFromTheStart,
+    TellsOneMatch,
+    RefusesEmptyAppends,
+    /// A read without a limit ends early and says that was all.
+    ReadsASilentPart,
+    IgnoresDescending,
+    AfterIsInclusive,
+    ThroughIsTheLastItem,
+    /// Even of a page that did not look that far.
+    ThroughIsTheHead,
+    TagsAreAnyOf,
+    CompactionDoesNothing,
+    /// First one half of the stream, then the other.
+    CompactsInParts,
+    CompactionForgets,
+    ForgetDoesNothing,
+    RaiseMarkDoesNothing,
+    TrimDoesNothing,
+    DropDoesNothing,
+    StreamsDescend,
+    ForgetsIds,
+    ForgetsBatchIds,
+    SplitsBatches,
+    /// A batch's error always names the first operation.
+    NamesTheFirst,
+    ReserialisesJson,
+    BytesBecomeJson,
+    DropsMetadata,
+    SortsTags,
+    OtherClock,
+    /// Closing does nothing.
+    StaysOpen,
+    ForgetsToAudit,
+    VerifiesNothing,
+    RestoresNothing,
+    HistoryWithoutTraces,
+}

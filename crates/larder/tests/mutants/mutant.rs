@@ -1,0 +1,259 @@
+//! A backend over a sound one, with a fault.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use larder::{
+    Bus, Error, ErrorKind, Event, Expected, LogInfo, Page, Payload, Position, Query, QueryItem, Result,
+    StreamInfo,
+    backend::{
+        Backend, BoxFuture, CommitReply, CommitRequest, EventData, EventRead, EventSource, HistoryPage,
+        HistoryRead, HistoryRow, Operation, Progress, StoreStats, StreamsRead, VerifyReport,
+    },
+};
+
+use crate::fault::Fault;
+
+#[derive(Debug)]
+pub(crate) struct Mutant {
+    inner: Arc<dyn Backend>,
+    fault: Fault,
+}
+
+impl Mutant {
+    pub(crate) fn new(inner: Arc<dyn Backend>, fault: Fault) -> Self {
+        Self { inner, fault }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    async fn faulty_commit(&self, mut request: CommitRequest) -> Result<CommitReply> {
+        if self.has(Fault::ForgetsBatchIds) {
+            request.id = None;
+        }
+        request.operations.iter_mut().try_for_each(|operation| self.change(operation))?;
+        match self.fault {
+            Fault::SplitsBatches => self.one_by_one(request).await,
+            Fault::CompactsInParts => {
+                for half in first_halves(&request) {
+                    self.inner.commit(half).await?;
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+                self.inner.commit(request).await
+            }
+            Fault::CompactionForgets => {
+                let hiding: Vec<_> = request.operations.iter().filter_map(forgetting).collect();
+                let reply = self.inner.commit(request).await?;
+                let request = CommitRequest { id: None, operations: hiding, on_callers_thread: false };
+                self.inner.commit(request).await?;
+                Ok(reply)
+            }
+            Fault::NamesTheFirst => self.inner.commit(request).await.map_err(|error| error.at_index(0)),
+            Fault::TellsOneMatch => self.inner.commit(request).await.map_err(|error| match error.kind() {
+                ErrorKind::ConditionFailed { matching } => {
+                    Error::new(ErrorKind::ConditionFailed { matching: matching[..1].to_vec() })
+                }
+                _ => error,
+            }),
+            _ => self.inner.commit(request).await,
+        }
+    }
+
+    async fn one_by_one(&self, request: CommitRequest) -> Result<CommitReply> {
+        let mut outcomes = Vec::new();
+        for (index, operation) in request.operations.into_iter().enumerate() {
+            let request = CommitRequest { id: None, operations: vec![operation], on_callers_thread: false };
+            let reply = self.inner.commit(request).await.map_err(|error| error.at_index(index))?;
+            outcomes.extend(reply.outcomes);
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(CommitReply { outcomes })
+    }
+
+    fn change(&self, operation: &mut Operation) -> Result<()> {
+        // A guard that always holds, and an operation that changes nothing, answering as the real one.
+        let harmless = |log: &Arc<str>| Operation::Forget { log: log.clone(), through: Position::START };
+        match (self.fault, &mut *operation) {
+            (Fault::IgnoresExpectations, Operation::Append(append)) => append.expected = Expected::Any,
+            (Fault::IgnoresConditions, Operation::Append(append)) => append.condition = None,
+            (Fault::ConditionsFromTheStart, Operation::Append(append)) => {
+                append.condition.iter_mut().for_each(|condition| condition.after = Position::START);
+            }
+            (Fault::RefusesEmptyAppends, Operation::Append(append)) if append.events.is_empty() => {
+                return Err(Error::invalid("events", "none"));
+            }
+            (_, Operation::Append(append)) => append.events.iter_mut().for_each(|event| self.spoil(event)),
+            (Fault::IgnoresExpectations, Operation::RequireHead { log, .. })
+            | (Fault::IgnoresConditions, Operation::RequireNoneMatch { log, .. })
+            | (Fault::ForgetDoesNothing, Operation::Forget { log, .. })
+            | (Fault::DropDoesNothing, Operation::DropLog { log })
+            | (Fault::ForgetsToAudit, Operation::AuditConditions { log, .. })
+            | (Fault::RestoresNothing, Operation::Restore { log, .. }) => *operation = harmless(log),
+            (Fault::CompactionDoesNothing, Operation::Compact { through, .. })
+            | (Fault::RaiseMarkDoesNothing, Operation::RaiseMark { through, .. }) => *through = 0,
+            (Fault::TrimDoesNothing, Operation::Trim { through, .. }) => *through = Position::START,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Changes an event that is to be appended.
+    fn spoil(&self, event: &mut EventData) {
+        match (self.fault, &mut event.payload) {
+            (Fault::ForgetsIds, _) => event.id = None,
+            (Fault::DropsMetadata, _) => event.metadata = None,
+            (Fault::SortsTags, _) => event.tags.sort(),
+            (Fault::ReserialisesJson, Payload::Json(json)) => {
+                if let Ok(value) = serde_json::from_str::<serde_json::Value>(json) {
+                    *json = value.to_string();
+                }
+            }
+            (Fault::BytesBecomeJson, Payload::Bytes(bytes)) => {
+                event.payload = Payload::Json(String::from_utf8_lossy(bytes).into_owned());
+            }
+            _ => {}
+        }
+    }
+
+    async fn faulty_read(&self, mut request: EventRead) -> Result<Page<Event>> {
+        match (self.fault, &mut request.source) {
+            (Fault::IgnoresDescending, _) => request.descending = false,
+            (Fault::AfterIsInclusive, _) => {
+                request.after = request.after.map(|after| Position::new(after.get().saturating_sub(1)));
+            }
+            (Fault::ReadsASilentPart, _) if request.limit.is_none() => request.limit = Some(10),
+            (Fault::TagsAreAnyOf, EventSource::Query(query)) => *query = any_tag(query),
+            _ => {}
+        }
+        let (log, descending) = (request.log.clone(), request.descending);
+        let mut page = self.inner.read_events(request).await?;
+        match self.fault {
+            Fault::ThroughIsTheLastItem => {
+                page.through = page.items.last().map_or(Position::START, |event| event.position);
+            }
+            Fault::ThroughIsTheHead if !descending => {
+                page.through = self.inner.log_info(log).await?.map_or(Position::START, |info| info.head);
+            }
+            Fault::ReadsASilentPart => page.next = None,
+            Fault::OtherClock => {
+                page.items.iter_mut().for_each(|event| event.recorded_at += Duration::from_secs(1));
+            }
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn faulty_history(&self, request: HistoryRead) -> Result<HistoryPage> {
+        let mut page = self.inner.read_history(request).await?;
+        if self.has(Fault::HistoryWithoutTraces) {
+            page.rows.retain(|row| !matches!(row, HistoryRow::Trace { .. }));
+        }
+        Ok(page)
+    }
+}
+
+/// Compactions of the first half of what the request compacts.
+fn first_halves(request: &CommitRequest) -> Vec<CommitRequest> {
+    let half = |operation: &Operation| match operation {
+        Operation::Compact { log, stream, through } => {
+            let operation =
+                Operation::Compact { log: log.clone(), stream: stream.clone(), through: through / 2 };
+            Some(CommitRequest { id: None, operations: vec![operation], on_callers_thread: false })
+        }
+        _ => None,
+    };
+    request.operations.iter().filter_map(half).collect()
+}
+
+/// What makes conditions forget what this operation hides.
+fn forgetting(operation: &Operation) -> Option<Operation> {
+    match operation {
+        Operation::Compact { log, .. } | Operation::Trim { log, .. } => {
+            Some(Operation::Forget { log: log.clone(), through: Position::new(1 << 40) })
+        }
+        _ => None,
+    }
+}
+
+/// The query with an item for each tag.
+fn any_tag(query: &Query) -> Query {
+    let Some(items) = query.items() else { return Query::all() };
+    let mut all = Vec::new();
+    for item in items {
+        let types = || QueryItem::new().types(item.type_set().iter().cloned());
+        if item.tag_set().is_empty() {
+            all.push(types());
+        }
+        all.extend(item.tag_set().iter().map(|tag| types().tag(tag)));
+    }
+    all.into()
+}
+
+impl Backend for Mutant {
+    fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
+        Box::pin(self.faulty_commit(request))
+    }
+
+    fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
+        Box::pin(self.faulty_read(request))
+    }
+
+    fn read_streams(&self, mut request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
+        if self.has(Fault::StreamsDescend) {
+            request.descending = !request.descending;
+        }
+        self.inner.read_streams(request)
+    }
+
+    fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
+        Box::pin(async move {
+            let mut info = self.inner.stream_info(log, stream).await?;
+            if self.has(Fault::HeadGoesBack)
+                && let Some(info) = &mut info
+                && info.is_compacted_empty()
+            {
+                info.head = 0;
+            }
+            Ok(info)
+        })
+    }
+
+    fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {
+        self.inner.logs()
+    }
+
+    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
+        self.inner.log_info(log)
+    }
+
+    fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
+        Box::pin(self.faulty_history(request))
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
+        self.inner.stats()
+    }
+
+    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
+        if self.has(Fault::VerifiesNothing) {
+            return Box::pin(async { Ok(VerifyReport::default()) });
+        }
+        self.inner.verify(progress)
+    }
+
+    fn backup(&self, destination: PathBuf, progress: Progress) -> BoxFuture<'_, Result<()>> {
+        self.inner.backup(destination, progress)
+    }
+
+    fn bus(&self) -> &Bus {
+        self.inner.bus()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        if self.has(Fault::StaysOpen) {
+            return Box::pin(async { Ok(()) });
+        }
+        self.inner.close()
+    }
+}
