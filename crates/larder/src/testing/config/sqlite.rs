@@ -17,7 +17,7 @@ use crate::{
         config::{backend_name, logged},
         fixture::{Fixture, ScratchDir},
         process,
-        support::{CaseResult, everything, numbered, orders, refused},
+        support::{CaseResult, everything, next, numbered, orders, refused},
     },
 };
 
