@@ -418,7 +418,7 @@ impl LogStats {
 /// Told how far a long operation is: done, of total, in rows or pages.
 ///
 /// ```
-/// use larder::{Store, backend::Progress};
+/// use larder::{Progress, Store};
 ///
 /// # fn main() -> larder::Result<()> {
 /// let progress = Progress::new(|done, total| eprintln!("{done} of {total}"));

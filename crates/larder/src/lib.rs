@@ -46,6 +46,7 @@ pub mod backend;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use backend::{Backend, Finding, LogStats, Progress, StoreStats, VerifyReport};
 pub use batch::{Committed, Slot, WriteBatch};
 pub use bus::{Bus, Listener};
 pub use clock::{Clock, SystemClock};
