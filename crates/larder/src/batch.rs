@@ -63,17 +63,32 @@ impl WriteBatch {
         self.push(checked)
     }
 
-    /// Requires the stream's head to be this, without writing.
-    pub fn require_head(&mut self, log: &EventLog, stream: impl Into<String>, head: u64) {
+    /// Requires the stream's head to be this, without writing. The slot tells which guard failed.
+    ///
+    /// ```
+    /// use larder::{NewEvent, Store};
+    ///
+    /// # fn main() -> larder::Result<()> {
+    /// let store = Store::memory();
+    /// let (orders, stock) = (store.event_log("orders")?, store.event_log("stock")?);
+    /// let mut batch = store.batch();
+    /// batch.add(orders.append("order-1", 0, [NewEvent::new("Placed", &1)]));
+    /// let unchanged = batch.require_head(&stock, "sku-1", 7); // what the decision was based on
+    /// let error = batch.commit().wait().unwrap_err();
+    /// assert_eq!(error.index(), Some(unchanged.index()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn require_head(&mut self, log: &EventLog, stream: impl Into<String>, head: u64) -> Slot<()> {
         let stream = stream.into();
         let checked = self.check_store(log.store()).and_then(|()| check_key("stream", &stream));
-        self.push::<()>(checked.map(|()| Operation::RequireHead { log: log.name_arc(), stream, head }));
+        self.push(checked.map(|()| Operation::RequireHead { log: log.name_arc(), stream, head }))
     }
 
-    /// Requires that no event matches, without writing.
-    pub fn require_none_match(&mut self, log: &EventLog, condition: AppendCondition) {
+    /// Requires that no event matches, without writing. The slot tells which guard failed.
+    pub fn require_none_match(&mut self, log: &EventLog, condition: AppendCondition) -> Slot<()> {
         let checked = self.check_store(log.store()).and_then(|()| condition.fail_if_events_match.check());
-        self.push::<()>(checked.map(|()| Operation::RequireNoneMatch { log: log.name_arc(), condition }));
+        self.push(checked.map(|()| Operation::RequireNoneMatch { log: log.name_arc(), condition }))
     }
 
     fn check_store(&self, store: &Store) -> Result<()> {

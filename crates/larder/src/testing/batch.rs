@@ -212,7 +212,9 @@ pub(super) fn wb_02_require_head(fixture: &dyn Fixture) -> CaseResult {
     log.compact("s", 3).wait()?;
     let guards = |heads: &[(&str, u64)]| {
         let mut batch = store.batch();
-        heads.iter().for_each(|(stream, head)| batch.require_head(&log, *stream, *head));
+        for (stream, head) in heads {
+            batch.require_head(&log, *stream, *head);
+        }
         batch.commit().wait()
     };
     guards(&[("s", 3), ("unknown", 0)])?;
