@@ -26,7 +26,21 @@
 //! # }
 //! ```
 //!
-//! Operations are futures tied to no executor; `.wait()` drives one on a plain thread.
+//! Operations are lazy futures tied to no executor: `.await` them anywhere, or drive one on a plain thread with
+//! `.wait()`, which blocks that thread and so has no place inside an async task. Reads run on the thread that
+//! polls them, a page at a time; writes are committed together with those of other callers.
+//!
+//! # Finding the way
+//!
+//! | to | use |
+//! |---|---|
+//! | open, close, check, back up | [`Store`], [`Config`] |
+//! | append, read, query, compact | [`EventLog`], [`NewEvent`], [`Event`], [`Query`] |
+//! | guard a decision | [`Expected`], [`AppendCondition`], [`Page::through`] |
+//! | follow what happens | [`Subscription`] |
+//! | commit several writes at once | [`WriteBatch`] |
+//! | tell errors apart | [`ErrorKind`] |
+//! | bring an engine of one's own | [`Backend`], and `larder::testing` to prove it |
 
 mod batch;
 mod bus;

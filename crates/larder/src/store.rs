@@ -24,6 +24,9 @@ use crate::{
 
 /// Everything an application keeps, in memory or in one file. Cheap to clone; clones are the same store.
 ///
+/// [Close](Store::close) it to be sure that all its work has ended. Dropping the last handle (logs, operations and
+/// subscriptions hold one too) tells the store's threads to end, and does not wait for them.
+///
 /// ```
 /// use larder::{NewEvent, Store};
 ///
@@ -104,7 +107,7 @@ impl Store {
         Self::with_backend(Arc::new(MemoryBackend::new(&config)))
     }
 
-    /// A store over a backend of one's own, with default limits.
+    /// A store over a backend of one's own, with default limits for what is checked on the way to it.
     #[must_use]
     pub fn with_backend(backend: Arc<dyn Backend>) -> Self {
         let store = Self::new(Limits::default(), State::Open);
