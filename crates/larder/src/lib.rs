@@ -55,6 +55,7 @@ mod page;
 mod query;
 mod store;
 mod subscription;
+mod transfer;
 
 pub mod backend;
 #[cfg(any(test, feature = "testing"))]
@@ -77,6 +78,7 @@ pub use page::{Page, Row};
 pub use query::{AppendCondition, Query, QueryItem};
 pub use store::Store;
 pub use subscription::{Next, Subscription, WaitIter};
+pub use transfer::{TransferOptions, Transferred, TransferredLog, check_export};
 pub use uuid::Uuid;
 
 /// Compiles and runs the code of the documents.

@@ -1,0 +1,114 @@
+//! `larder import --native`: an export comes back as it was.
+
+use std::path::Path;
+
+use larder::{ErrorKind, Limits, Store, TransferOptions, Transferred, check_export};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    exit_code::ExitCode,
+    failure::Failure,
+    input::open_file,
+    ui::{Part, Unit, count},
+};
+
+/// Imports an export, all of it or one log.
+pub(super) fn run(context: &Context, file: &Path, log: Option<&str>) -> anyhow::Result<ExitCode> {
+    let bar = context.ui.bar(None, Unit::Steps);
+    // What can be read twice is checked before anything is written.
+    let checked = if file == Path::new("-") {
+        None
+    } else {
+        let (reader, _) = open_file(file)?;
+        Some(check_export(reader, &Limits::default()).map_err(|error| bad_export(&error, file))?)
+    };
+    let (reader, _) = open_file(file)?;
+    let store = context.open_or_create()?;
+    if let Some(export) = &checked {
+        refuse_what_is_there(&store, export, log)?;
+    }
+    let mut options = TransferOptions::new().progress(bar.as_progress());
+    if let Some(log) = log {
+        options = options.log(log);
+    }
+    let imported = store.import(options, reader).wait();
+    bar.finish();
+    let closed = store.close().wait();
+    let imported = imported.map_err(|error| partly(&error))?;
+    closed?;
+    show(context, &imported)?;
+    Ok(ExitCode::Success)
+}
+
+fn bad_export(error: &larder::Error, file: &Path) -> Failure {
+    let mut failure = Failure::from_library(error).with("file", file.display().to_string());
+    failure.code = ExitCode::BadInput;
+    failure.hint = Some(match error.kind() {
+        ErrorKind::Corrupted => "nothing was imported; export it again, or copy the file again".into(),
+        ErrorKind::Incompatible => "nothing was imported; import it with a newer `larder`".into(),
+        _ => {
+            "`--native` takes what `larder export` wrote; rows of other files are imported without it".into()
+        }
+    });
+    failure
+}
+
+/// A log is imported only above its head: better said before another log of the file is written.
+fn refuse_what_is_there(store: &Store, export: &Transferred, only: Option<&str>) -> anyhow::Result<()> {
+    for log in export.logs.iter().filter(|log| only.is_none_or(|only| log.log == only)) {
+        let Some(there) = store.event_log(&log.log)?.info().wait()? else { continue };
+        if log.first_position > larder::Position::START && log.first_position <= there.head {
+            let message = format!(
+                "log `{}` is here already, through position {}; the export starts at {}. Nothing was imported",
+                log.log, there.head, log.first_position
+            );
+            let hint = "import it into another store: `larder --store sqlite:NEW.db import --native …`";
+            return Err(Failure::new(ExitCode::AlreadyExists, message)
+                .with("log", &*log.log)
+                .hint(hint)
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// An import that failed on its way says what is there now.
+fn partly(error: &larder::Error) -> Failure {
+    let committed = error.context().iter().find(|(key, _)| *key == "committed line");
+    let nothing = committed.is_none_or(|(_, line)| line == "0");
+    let failure = Failure::from_library(error);
+    if nothing {
+        return failure;
+    }
+    failure.hint("a part is imported; import all of it into a new store: `larder --store sqlite:NEW.db import --native …`")
+}
+
+fn show(context: &Context, imported: &Transferred) -> anyhow::Result<()> {
+    let result = json!({
+        "logs": imported.logs.iter().map(|log| json!({
+            "log": log.log,
+            "events": log.events,
+            "rows": log.rows,
+            "first_position": log.first_position.get(),
+            "last_position": log.last_position.get(),
+        })).collect::<Vec<_>>(),
+    });
+    context.ui.result(&result, |ui| {
+        for log in &imported.logs {
+            ui.line(format!(
+                "{} log {}: {} events, positions {} to {}",
+                ui.paint(Part::Good, "imported"),
+                ui.paint(Part::Name, &log.log),
+                count(log.events),
+                log.first_position,
+                log.last_position
+            ))?;
+        }
+        Ok(())
+    })?;
+    if imported.logs.is_empty() {
+        context.ui.warn("the export holds no logs");
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! An export holds everything, and an import writes nothing else.
+
+use std::{
+    io::{Cursor, Write},
+    sync::{Arc, Mutex},
+};
+
+use super::{TransferOptions, check_export};
+use crate::{
+    AppendCondition, ErrorKind, Limits, NewEvent, Payload, Position, Query, QueryItem, Result, Store, Uuid,
+};
+
+/// A writer whose bytes can be looked at.
+#[derive(Debug, Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn exported(store: &Store) -> Vec<u8> {
+    let shared = Shared::default();
+    store.export(TransferOptions::new(), shared.clone()).wait().unwrap();
+    shared.bytes()
+}
+
+fn import(store: &Store, bytes: &[u8]) -> Result<()> {
+    store.import(TransferOptions::new(), Cursor::new(bytes.to_vec())).wait().map(drop)
+}
+
+/// A store with some of everything.
+fn filled() -> Store {
+    let store = Store::memory();
+    let log = store.event_log("orders").unwrap();
+    log.audit_conditions(true).wait().unwrap();
+    let json = |json: &str| NewEvent::json("A", json).tag("t:1");
+    let odd = ["null", "{\"a\": \"\\ud800\", \"a\": 1e+21}", " [1,\n2]\r\n", "1"].map(json);
+    log.append("s", 0, odd).wait().unwrap();
+    log.append("s", 4, [NewEvent::bytes("B", [0, 255]).metadata_json("{\"by\" : 1}").id(Uuid::from_u128(7))])
+        .wait()
+        .unwrap();
+    let unless =
+        AppendCondition { fail_if_events_match: QueryItem::new().tag("t:2").into(), after: Position::START };
+    log.append_if([NewEvent::json("C", "{}").tag("t:2")], unless).wait().unwrap();
+    log.append("gone", 0, [NewEvent::json("D", "1").tag("t:3")]).wait().unwrap();
+    log.compact("gone", 1).wait().unwrap();
+    log.compact("s", 1).wait().unwrap();
+    store.event_log("other").unwrap().append("x", 0, [NewEvent::json("E", "2")]).wait().unwrap();
+    store
+}
+
+#[test]
+fn a_copy_exports_the_same() {
+    let original = exported(&filled());
+    let copy = Store::memory();
+    import(&copy, &original).unwrap();
+    assert_eq!(String::from_utf8(exported(&copy)).unwrap(), String::from_utf8(original).unwrap());
+}
+
+#[test]
+fn a_copy_behaves_as_the_original() {
+    let copy = Store::memory();
+    import(&copy, &exported(&filled())).unwrap();
+    let log = copy.event_log("orders").unwrap();
+    let events = log.query(Query::all()).wait().unwrap().items;
+    assert_eq!(events[1].payload.as_json(), Some(" [1,\n2]\r\n"));
+    assert_eq!(events[3].payload, Payload::Bytes(vec![0, 255]));
+    assert_eq!(events[3].metadata.as_deref(), Some("{\"by\" : 1}"));
+    assert_eq!([log.head("gone").wait().unwrap(), log.head("s").wait().unwrap()], [1, 5]);
+    // A repeated append is recognised, and conditions see what was compacted.
+    let again = NewEvent::bytes("B", [0, 255]).metadata_json("{\"by\" : 1}").id(Uuid::from_u128(7));
+    assert_eq!(log.append("s", 4, [again]).wait().unwrap().last_position, Position::new(5));
+    let unless =
+        AppendCondition { fail_if_events_match: QueryItem::new().tag("t:3").into(), after: Position::START };
+    let error = log.append_if([NewEvent::json("F", "1")], unless).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ConditionFailed { .. }));
+}
+
+#[test]
+fn a_log_is_imported_only_above_its_head() {
+    let store = filled();
+    let error = import(&store, &exported(&store)).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidArgument { .. }), "{error}");
+    assert!(error.context().contains(&("committed line", "0".into())), "{error}");
+}
+
+#[test]
+fn one_log_can_be_chosen() {
+    let copy = Store::memory();
+    let options = TransferOptions::new().log("other");
+    let imported = copy.import(options, Cursor::new(exported(&filled()))).wait().unwrap();
+    assert_eq!((imported.logs.len(), imported.events()), (1, 1));
+    assert_eq!(copy.logs().wait().unwrap().len(), 1);
+    let options = TransferOptions::new().log("nowhere");
+    let error = copy.export(options.clone(), Shared::default()).wait().unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::NotFound);
+    let error = copy.import(options, Cursor::new(exported(&filled()))).wait().unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_found() {
+    let original = exported(&filled());
+    let limits = Limits::default();
+    assert_eq!(check_export(&*original, &limits).unwrap().logs.len(), 2);
+    for place in 0..original.len() {
+        let mut flipped = original.clone();
+        flipped[place] ^= 1 << (place % 7);
+        assert!(check_export(&*flipped, &limits).is_err(), "flipped at {place}");
+        // Without its last line break it is still whole.
+        assert_eq!(
+            check_export(&original[..place], &limits).is_ok(),
+            place == original.len() - 1,
+            "cut at {place}"
+        );
+    }
+}
+
+#[test]
+fn a_newer_version_is_refused() {
+    let newer = "{\"larder_export\":{\"version\":2,\"written_by\":\"larder 9\"}}\n";
+    let error = check_export(newer.as_bytes(), &Limits::default()).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Incompatible);
+    let error = check_export(&b"{\"type\":\"FeatureCollection\"}"[..], &Limits::default()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidArgument { .. }));
+}
