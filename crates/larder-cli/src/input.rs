@@ -143,7 +143,7 @@ pub(crate) fn open_file(path: &Path) -> anyhow::Result<(Box<dyn BufRead + Send>,
     if metadata.is_dir() {
         return Err(cannot(io::Error::from(io::ErrorKind::IsADirectory)).into());
     }
-    Ok((Box::new(BufReader::with_capacity(64 * 1024, file)), metadata.is_file().then(|| metadata.len())))
+    Ok((Box::new(BufReader::with_capacity(64 * 1024, file)), metadata.is_file().then_some(metadata.len())))
 }
 
 /// Why the reading thread stopped early.
