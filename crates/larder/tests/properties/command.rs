@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use proptest::{collection::vec, option, prelude::*, sample::Index};
+use proptest::{collection::vec, option, prelude::*};
+use serde::{Deserialize, Serialize};
 
 pub(crate) const LOGS: [&str; 2] = ["orders", "Orders:2_a.b-c"];
 pub(crate) const STREAMS: [&str; 4] = ["order-1", "ORDER-1", "it's \"ü\" 100%", "z"];
@@ -10,13 +11,13 @@ pub(crate) const TYPES: [&str; 3] = ["Placed", "Shipped", "placed"];
 pub(crate) const TAGS: [&str; 4] = ["customer:1", "customer:2", "Customer:1", "ü'"];
 
 /// A number that is given, or one near a head when the command runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Number {
     Is(u64),
     Near(i64),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EventSpec {
     pub(crate) event_type: usize,
     pub(crate) payload: usize,
@@ -26,16 +27,16 @@ pub(crate) struct EventSpec {
 }
 
 /// Items of types and tags; `None` is every event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct QuerySpec(pub(crate) Option<Vec<(BTreeSet<usize>, BTreeSet<usize>)>>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ConditionSpec {
     pub(crate) query: QuerySpec,
     pub(crate) after: Number,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Operation {
     Append {
         log: usize,
@@ -91,13 +92,13 @@ pub(crate) enum Operation {
     },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum SourceSpec {
     Stream { stream: usize, from: u64, to: u64 },
     Query(QuerySpec),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ReadSpec {
     pub(crate) log: usize,
     pub(crate) source: SourceSpec,
@@ -107,15 +108,15 @@ pub(crate) struct ReadSpec {
     pub(crate) descending: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Command {
     Commit {
         id: Option<u8>,
         on_callers_thread: bool,
         operations: Vec<Operation>,
     },
-    /// An earlier commit, word for word.
-    Repeat(Index),
+    /// An earlier commit, word for word: so many before the last one.
+    Repeat(usize),
     Read(ReadSpec),
     /// The same, from page to page to the end.
     ReadPages(ReadSpec),
@@ -151,7 +152,7 @@ pub(crate) fn commands(scale: Scale) -> impl Strategy<Value = Vec<Command>> {
     vec(command(scale), 1..30)
 }
 
-fn command(scale: Scale) -> impl Strategy<Value = Command> {
+pub(crate) fn command(scale: Scale) -> impl Strategy<Value = Command> {
     let commit = (option::weighted(0.2, 0..3_u8), any::<bool>(), operations(scale));
     let history_limit = match scale {
         Scale::Small => 1..5_usize,
@@ -161,7 +162,7 @@ fn command(scale: Scale) -> impl Strategy<Value = Command> {
         30 => commit.prop_map(|(id, on_callers_thread, operations)| Command::Commit {
             id, on_callers_thread, operations
         }),
-        4 => any::<Index>().prop_map(Command::Repeat),
+        4 => (0..6_usize).prop_map(Command::Repeat),
         8 => read(scale).prop_map(Command::Read),
         3 => read(scale).prop_map(Command::ReadPages),
         2 => (log(), option::of(stream()), option::of(1..4_usize), any::<bool>()).prop_map(
@@ -184,8 +185,11 @@ fn operations(scale: Scale) -> impl Strategy<Value = Vec<Operation>> {
 }
 
 fn operation(scale: Scale) -> impl Strategy<Value = Operation> {
-    let fill = (log(), option::weighted(0.8, stream()), 200..900_usize);
-    let fills = if scale == Scale::Large { 10 } else { 0 };
+    let (fills, count) = match scale {
+        Scale::Small => (1, 1..9_usize),
+        Scale::Large => (10, 200..900),
+    };
+    let fill = (log(), option::weighted(0.8, stream()), count);
     prop_oneof![
         20 => append(),
         fills => fill.prop_map(|(log, stream, count)| Operation::Fill { log, stream, count }),

@@ -11,30 +11,42 @@
 
 mod command;
 mod mutant;
+#[cfg(feature = "sqlite")]
+mod peer;
 mod run;
 mod subject;
 
 use std::{
+    cell::RefCell,
     env,
+    fmt::{self, Debug},
     hash::{BuildHasher, RandomState},
 };
 
 use proptest::{
+    collection::vec,
+    prelude::any,
     strategy::Strategy,
     test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner},
 };
 
 use crate::{
-    command::{Command, Scale, commands},
+    command::{Scale, command, commands},
     mutant::Fault,
+    peer::Peer,
     run::compare,
     subject::Engine,
 };
 
-/// A runner for so many cases, unless the environment says otherwise, with its seed in the test's output.
+/// A runner for so many cases, unless the environment says otherwise.
 fn runner(cases: u32, max_shrink_iters: u32) -> TestRunner {
     let asked = env::var("LARDER_PROPERTY_CASES").ok();
     let cases = asked.map_or(cases, |asked| asked.parse().expect("LARDER_PROPERTY_CASES is a number"));
+    seeded(cases, max_shrink_iters)
+}
+
+/// A runner with its seed in the test's output.
+fn seeded(cases: u32, max_shrink_iters: u32) -> TestRunner {
     let mut config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
     if matches!(config.rng_seed, RngSeed::Random) {
         config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one(()));
@@ -46,24 +58,30 @@ fn runner(cases: u32, max_shrink_iters: u32) -> TestRunner {
 }
 
 /// Runs random commands on memory and on the engine; `Err` is the shortest list with a difference.
-fn search(engine: Engine, scale: Scale, mut runner: TestRunner) -> Result<(), String> {
-    let list = commands(scale).prop_map(|commands| commands.into_iter().map(Shown).collect::<Vec<_>>());
-    let outcome = runner.run(&list, |commands| {
-        compare(engine, commands.iter().map(|Shown(command)| command)).map_err(TestCaseError::fail)
-    });
-    match outcome {
+fn search(engine: Engine, scale: Scale, runner: TestRunner) -> Result<(), String> {
+    search_by(commands(scale), runner, |commands| compare(engine, commands))
+}
+
+/// Runs random lists; `Err` is the shortest one with a difference.
+fn search_by<T: Debug>(
+    lists: impl Strategy<Value = Vec<T>>,
+    mut runner: TestRunner,
+    compare: impl Fn(&[T]) -> Result<(), String>,
+) -> Result<(), String> {
+    let lists = lists.prop_map(Listed);
+    match runner.run(&lists, |Listed(list)| compare(&list).map_err(TestCaseError::fail)) {
         Ok(()) => Ok(()),
-        Err(TestError::Fail(reason, commands)) => Err(format!("{reason}\nafter {commands:#?}")),
+        Err(TestError::Fail(reason, list)) => Err(format!("{reason}\nafter {list:?}")),
         Err(TestError::Abort(reason)) => panic!("the test gave up: {reason}"),
     }
 }
 
-/// A command on one line.
-struct Shown(Command);
+/// A list, shown with one item to a line.
+struct Listed<T>(Vec<T>);
 
-impl std::fmt::Debug for Shown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.0)
+impl<T: Debug> Debug for Listed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|item| write!(f, "\n    {item:?}"))
     }
 }
 
@@ -100,11 +118,36 @@ fn sqlite_answers_as_memory_on_long_logs() {
     }
 }
 
+/// Two processes take turns on one file.
+#[cfg(feature = "sqlite")]
+#[test]
+fn two_processes_on_one_file_answer_as_memory() {
+    let lists = vec((any::<bool>(), command(Scale::Small)), 1..30);
+    let peer = RefCell::new(None);
+    let found = search_by(lists, runner(60, 1_000), |commands| {
+        let mut running = peer.take().unwrap_or_else(|| Peer::start("the_second_process"));
+        let outcome = run::compare_by_turns(&mut running, commands);
+        // After a difference it may be in any state: the next list gets a new one.
+        peer.replace(outcome.is_ok().then_some(running));
+        outcome
+    });
+    if let Err(difference) = found {
+        panic!("{difference}");
+    }
+}
+
+/// Not a test, but what the test above runs as its second process.
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_second_process() {
+    peer::serve();
+}
+
 /// The harness can fail: each fault is found.
 #[test]
 fn broken_engines_are_caught() {
     for fault in Fault::ALL {
-        let found = search(Engine::Broken(fault), Scale::Small, runner(2_000, 0));
+        let found = search(Engine::Broken(fault), Scale::Small, seeded(2_000, 0));
         assert!(found.is_err(), "{fault:?} went unnoticed");
     }
 }

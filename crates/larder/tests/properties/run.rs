@@ -18,6 +18,7 @@ use crate::{
         self, Command, ConditionSpec, EventSpec, LOGS, Number, QuerySpec, ReadSpec, STREAMS, SourceSpec,
         TAGS, TYPES,
     },
+    peer::{Peer, Request},
     subject::{Engine, ManualClock},
 };
 
@@ -28,10 +29,28 @@ pub(crate) fn compare<'a>(
 ) -> Result<(), String> {
     let mut pair = Pair::open(engine);
     for (number, command) in commands.into_iter().enumerate() {
-        pair.run(command).map_err(|difference| format!("command {number}, {command:?}: {difference}"))?;
+        let ran = pair.run(command, true);
+        ran.map_err(|difference| format!("command {number}, {command:?}: {difference}"))?;
     }
-    pair.compare_everything().map_err(|difference| format!("at the end: {difference}"))?;
-    pair.compare_copies().map_err(|difference| format!("in copies: {difference}"))
+    pair.finish()
+}
+
+/// Runs each command on a file in this process or, where it says so, in another one.
+#[cfg(feature = "sqlite")]
+pub(crate) fn compare_by_turns<'a>(
+    peer: &mut Peer,
+    commands: impl IntoIterator<Item = &'a (bool, Command)>,
+) -> Result<(), String> {
+    // With different thresholds, so that they come upon each other's work at different stages.
+    let mut pair = Pair::open(Engine::Sqlite { merge_at: 6 });
+    peer.ask(&Request::Open { file: pair.file("store.db"), merge_at: 9 })?;
+    for (number, (mine, command)) in commands.into_iter().enumerate() {
+        let ran = peer.ask(&Request::Run { command: command.clone(), mine: !mine });
+        let ran = ran.and_then(|()| pair.run(command, *mine));
+        ran.map_err(|difference| format!("command {number}, {command:?}: {difference}"))?;
+    }
+    peer.ask(&Request::Finish)?;
+    pair.finish()
 }
 
 /// What an engine answered, in a form that can be compared.
@@ -72,9 +91,12 @@ struct Sent {
     operations: Vec<Operation>,
 }
 
-struct Pair {
+/// The oracle, and the engine that it is compared with.
+pub(crate) struct Pair {
     engine: Engine,
     clock: Arc<ManualClock>,
+    file: PathBuf,
+    /// For copies of the store.
     directory: TempDir,
     oracle: Arc<dyn Backend>,
     other: Arc<dyn Backend>,
@@ -83,18 +105,28 @@ struct Pair {
 
 impl Pair {
     fn open(engine: Engine) -> Self {
-        let clock = ManualClock::new();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let oracle = Engine::Memory.open(&directory.path().join("oracle"), &clock);
-        let other = engine.open(&directory.path().join("store.db"), &clock);
-        Self { engine, clock, directory, oracle, other, sent: Vec::new() }
+        Self::new(engine, directory.path().join("store.db"), directory)
+    }
+
+    /// Opens a file that another process has opened.
+    pub(crate) fn join(engine: Engine, file: PathBuf) -> Self {
+        Self::new(engine, file, tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn new(engine: Engine, file: PathBuf, directory: TempDir) -> Self {
+        let clock = ManualClock::new();
+        let oracle = Engine::Memory.open(&file, &clock);
+        let other = engine.open(&file, &clock);
+        Self { engine, clock, file, directory, oracle, other, sent: Vec::new() }
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn run(&mut self, command: &Command) -> Result<(), String> {
+    /// Runs a command on both, or if it is not `mine`, which is for another process, on the oracle only.
+    pub(crate) fn run(&mut self, command: &Command, mine: bool) -> Result<(), String> {
         match command {
             Command::Commit { id, on_callers_thread, operations } => {
                 let world = World { oracle: &*self.oracle };
@@ -104,49 +136,53 @@ impl Pair {
                     operations: operations.iter().map(|operation| world.operation(operation)).collect(),
                 };
                 self.sent.push(sent.clone());
-                self.commit(&sent)
+                self.commit(&sent, mine)
             }
             Command::Repeat(_) if self.sent.is_empty() => Ok(()),
-            Command::Repeat(index) => self.commit(&index.get(&self.sent).clone()),
+            Command::Repeat(back) => {
+                let sent = self.sent[self.sent.len() - 1 - back.min(&(self.sent.len() - 1))].clone();
+                self.commit(&sent, mine)
+            }
             Command::Read(spec) => {
                 let request = World { oracle: &*self.oracle }.read(spec);
-                self.both(|backend| wait(backend.read_events(request.clone())).map(Answer::Events))
+                self.both(mine, |backend| wait(backend.read_events(request.clone())).map(Answer::Events))
             }
             Command::ReadPages(spec) => {
                 let request = World { oracle: &*self.oracle }.read(spec);
-                self.both(|backend| read_pages(backend, request.clone()).map(Answer::EventPages))
+                self.both(mine, |backend| read_pages(backend, request.clone()).map(Answer::EventPages))
             }
-            Command::Streams { log, after, limit, descending } => self.both(|backend| {
+            Command::Streams { log, after, limit, descending } => self.both(mine, |backend| {
                 let (log, after) = (LOGS[*log].into(), after.map(|after| STREAMS[after].to_owned()));
                 let (limit, descending) = (*limit, *descending);
                 let request = StreamsRead { log, after, limit, max_bytes: None, descending };
                 wait(backend.read_streams(request)).map(Answer::Streams)
             }),
             Command::Infos { log, stream } => {
-                self.both(|backend| infos(backend, LOGS[*log], STREAMS[*stream]))
+                self.both(mine, |backend| infos(backend, LOGS[*log], STREAMS[*stream]))
             }
-            Command::Stats => self.both(stats),
-            Command::Verify => self.both(verify),
+            Command::Stats => self.both(mine, stats),
+            Command::Verify => self.both(mine, verify),
             Command::History { log, limit } => {
-                self.both(|backend| history(backend, LOGS[*log], *limit).map(Answer::History))
+                self.both(mine, |backend| history(backend, LOGS[*log], *limit).map(Answer::History))
             }
             Command::Advance(by) => {
                 self.clock.advance(*by);
                 Ok(())
             }
+            Command::Reopen if !mine => Ok(()),
             Command::Reopen => {
                 let placeholder = self.oracle.clone();
                 let open = std::mem::replace(&mut self.other, placeholder);
-                self.other = self.engine.reopen(open, &self.file("store.db"), &self.clock);
+                self.other = self.engine.reopen(open, &self.file, &self.clock);
                 Ok(())
             }
         }
     }
 
     /// Commits on both.
-    fn commit(&self, sent: &Sent) -> Result<(), String> {
+    fn commit(&self, sent: &Sent, mine: bool) -> Result<(), String> {
         self.fail_to_commit(sent)?;
-        self.both(|backend| {
+        self.both(mine, |backend| {
             let Sent { id, on_callers_thread, operations } = sent.clone();
             wait(backend.commit(CommitRequest { id, operations, on_callers_thread })).map(Answer::Reply)
         })
@@ -164,9 +200,17 @@ impl Pair {
             .map_err(|difference| format!("a failed batch left a trace: {difference}"))
     }
 
-    /// Asks both, and compares.
-    fn both(&self, ask: impl Fn(&dyn Backend) -> Result<Answer>) -> Result<(), String> {
-        same(&ask(&*self.oracle).map_err(Failure::from), &ask(&*self.other).map_err(Failure::from))
+    /// Asks both and compares, or only the oracle.
+    fn both(&self, mine: bool, ask: impl Fn(&dyn Backend) -> Result<Answer>) -> Result<(), String> {
+        let answer = ask(&*self.oracle).map_err(Failure::from);
+        if mine { same(&answer, &ask(&*self.other).map_err(Failure::from)) } else { Ok(()) }
+    }
+
+    /// Compares everything, and copies of it, and closes.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        self.compare_everything().map_err(|difference| format!("at the end: {difference}"))?;
+        self.compare_copies().map_err(|difference| format!("in copies: {difference}"))?;
+        wait(self.other.close()).map_err(|error| error.to_string())
     }
 
     fn compare_everything(&self) -> Result<(), String> {
@@ -179,7 +223,7 @@ impl Pair {
 
     /// Restores what each exported into fresh stores of the other kind, which must then hold the same.
     fn compare_copies(&self) -> Result<(), String> {
-        let memory = Engine::Memory.open(&self.file("oracle"), &self.clock);
+        let memory = Engine::Memory.open(&self.file, &self.clock);
         let other = self.engine.open(&self.file("copy.db"), &self.clock);
         for (from, to) in [(&self.oracle, &other), (&self.other, &memory)] {
             for log in LOGS {
