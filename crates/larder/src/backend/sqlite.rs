@@ -22,6 +22,7 @@ mod row;
 mod schema;
 mod shared;
 mod stats;
+mod stream_index;
 mod streams;
 mod sweep;
 mod trace;
@@ -143,7 +144,7 @@ impl Backend for SqliteBackend {
     }
 
     fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
-        self.read(move |shared| event_log::stream_info(shared, &log, stream))
+        self.read(move |shared| event_log::stream_info(shared, &log, &stream))
     }
 
     fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {

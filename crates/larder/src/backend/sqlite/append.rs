@@ -6,7 +6,7 @@ use super::{
     candidates::{Span, View},
     log_row::StreamRow,
     place::{MAX_POSITION, place, to_sql},
-    postings::Key,
+    postings::{Indexed, Key},
     row::{Body, Columns, checksum, join_tags},
     shared::Shared,
     streams::StreamState,
@@ -39,7 +39,7 @@ pub(super) enum Undo {
 impl Writer {
     /// Takes back what the refused batch changed in memory.
     pub(super) fn take_back(&mut self) {
-        while let Some(undo) = self.undo.pop() {
+        for undo in self.undo.take().unwrap_or_default().into_iter().rev() {
             match undo {
                 Undo::Log { log } => drop(self.logs.remove(&log)),
                 Undo::Head { log, before, was_dirty } => {
@@ -106,7 +106,8 @@ impl Writer {
         }
         let number = known.row.number;
         let Some(row) = StreamRow::find(&self.connection, number, stream)? else { return Ok(None) };
-        let state = StreamState { number: row.number, head: row.head(&self.connection)? };
+        let state =
+            StreamState { number: row.number, head: self.with_streams(log, |index| row.head(index))? };
         self.log_mut(log).streams.set(stream, state);
         Ok(Some(state))
     }
@@ -154,8 +155,7 @@ impl Writer {
     ) -> Result<Vec<MatchingEvent>> {
         let known = &self.logs[name];
         let tail = known.tail.read();
-        let [frozen, active] = tail.layers();
-        let layers = [frozen, active, &known.postings];
+        let layers = known.layers(&tail);
         let view = View::new(&self.connection, &shared.terms, &known.row, &layers);
         let items = query.items().unwrap_or_default();
         let mut matching = Vec::new();
@@ -276,18 +276,31 @@ impl Writer {
         let count = append.events.len() as u64;
         let known = self.logs.get_mut(name).expect("it was loaded for this append");
         let (log, head) = (known.row.number, known.row.head);
-        self.undo.push(Undo::Head { log: name.clone(), before: head, was_dirty });
-        for (event, position) in append.events.iter().zip(head + 1..) {
-            let tags = event.tags.iter().map(String::as_str);
-            for (key, type_hash) in shared.terms.postings(log, position, &event.event_type, tags) {
-                known.postings.insert(key, type_hash);
-                self.undo.push(Undo::Posting { log: name.clone(), key });
+        let mut undo = self.undo.as_mut();
+        if let Some(undo) = &mut undo {
+            undo.push(Undo::Head { log: name.clone(), before: head, was_dirty });
+        }
+        for (event, offset) in append.events.iter().zip(1..) {
+            let indexed = Indexed {
+                log,
+                position: head + offset,
+                stream: stream.map(|state| (state.number, state.head + offset)),
+                event_type: &event.event_type,
+                tags: event.tags.iter().map(String::as_str),
+            };
+            for (key, value) in shared.terms.postings(indexed) {
+                known.postings.insert(key, value);
+                if let Some(undo) = &mut undo {
+                    undo.push(Undo::Posting { log: name.clone(), key });
+                }
             }
         }
         (known.row.head, known.dirty) = (head + count, true);
         if let (Some(state), Some(stream)) = (stream, &append.stream) {
             known.streams.set(stream, StreamState { head: state.head + count, ..state });
-            self.undo.push(Undo::Stream { log: name.clone(), stream: stream.clone(), before });
+            if let Some(undo) = undo {
+                undo.push(Undo::Stream { log: name.clone(), stream: stream.clone(), before });
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ struct Wanted {
     /// All of these.
     tags: Vec<Term>,
     /// Any of these; empty means every type.
-    types: Vec<u32>,
+    types: Vec<u64>,
 }
 
 impl<'a> View<'a> {
@@ -136,7 +136,7 @@ impl<'a> View<'a> {
         let mut rows = statement.query(rusqlite::params_from_iter(numbers.map(Value::from)))?;
         while found.len() < goal {
             let Some(row) = rows.next()? else { break };
-            if wanted.types.is_empty() || wanted.types.contains(&row.get(1)?) {
+            if wanted.types.is_empty() || wanted.types.contains(&from_sql(row.get(1)?)?) {
                 found.push(from_sql(row.get(0)?)?);
             }
         }
@@ -150,7 +150,7 @@ impl<'a> View<'a> {
             return Ok(Some(tags));
         }
         let sql = "SELECT count(*) FROM (SELECT 1 FROM posting
-                   WHERE term = ?1 AND position > ?2 AND position <= ?3 LIMIT ?4)";
+                   WHERE term = ?1 AND key > ?2 AND key <= ?3 LIMIT ?4)";
         let mut statement = self.connection.prepare_cached(sql)?;
         for bound in [16, 256, 4_096] {
             let mut least = (bound, 0);
@@ -182,7 +182,7 @@ impl<'a> View<'a> {
     }
 
     /// The next posting that all of the terms have.
-    fn agreed(&self, tags: &[Term], mut span: Span) -> Option<(u64, u32)> {
+    fn agreed(&self, tags: &[Term], mut span: Span) -> Option<(u64, u64)> {
         let mut agreed = self.seek(tags[0], span)?;
         let mut count = 1;
         for &tag in tags.iter().cycle().skip(1) {
@@ -202,12 +202,12 @@ impl<'a> View<'a> {
     }
 
     /// A term's first posting of the span, in its order.
-    fn seek(&self, term: Term, span: Span) -> Option<(u64, u32)> {
+    fn seek(&self, term: Term, span: Span) -> Option<(u64, u64)> {
         if span.is_empty() {
             return None;
         }
         let range = (term, span.above + 1)..=(term, span.through);
-        let found = |(&(_, position), &type_hash): (&Key, &u32)| (position, type_hash);
+        let found = |(&(_, position), &type_hash): (&Key, &u64)| (position, type_hash);
         if span.descending {
             self.layers.iter().rev().find_map(|layer| layer.range(range.clone()).next_back().map(found))
         } else {
@@ -218,14 +218,13 @@ impl<'a> View<'a> {
 
 /// The events that carry the first term and all of the others.
 fn conjunction_sql(terms: usize, descending: bool) -> String {
-    let mut sql = String::from(
-        "SELECT position, type_hash FROM posting AS p WHERE term = ?1 AND position > ?2 AND position <= ?3",
-    );
+    let mut sql =
+        String::from("SELECT key, value FROM posting AS p WHERE term = ?1 AND key > ?2 AND key <= ?3");
     for parameter in 4..terms + 3 {
         sql.push_str(" AND EXISTS (SELECT 1 FROM posting WHERE term = ?");
         sql.push_str(&parameter.to_string());
-        sql.push_str(" AND position = p.position)");
+        sql.push_str(" AND key = p.key)");
     }
-    sql.push_str(if descending { " ORDER BY position DESC" } else { " ORDER BY position" });
+    sql.push_str(if descending { " ORDER BY key DESC" } else { " ORDER BY key" });
     sql
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::{
     event_log::last_event_through,
     log_row::StreamRow,
-    place::{MAX_LOG, place, place_bound, position_of, to_sql},
+    place::{MAX_LOG, place, place_bound, to_sql},
+    postings::Key,
     row::{StoredEvent, event_columns},
     shared::Shared,
     sweep, trace,
@@ -18,9 +19,6 @@ use crate::{
     error::{Error, Result},
     event_log::Compacted,
 };
-
-/// The highest mark: heads stay numbers that SQLite can hold, with room for events above.
-const MAX_MARK: u64 = 1 << 62;
 
 impl Writer {
     pub(super) fn compact(
@@ -34,23 +32,22 @@ impl Writer {
         let Some(found) = StreamRow::find(&self.connection, row.number, stream)? else {
             return Ok(compacted(0));
         };
-        let (mark, _) = found.effective_mark(&self.connection, &row)?;
-        let through = through.min(found.head(&self.connection)?);
+        let (mark, head, last) = self.with_streams(log, |index| {
+            let (mark, _) = found.effective_mark(index, &row)?;
+            let head = found.head(index)?;
+            Ok((mark, head, index.position(found.number, through.min(head))?))
+        })?;
+        let through = through.min(head);
         if through <= mark {
             return Ok(compacted(mark));
         }
-        let sql = "SELECT place FROM event WHERE stream = ?1 AND seq_nr = ?2";
-        let last: i64 = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row((found.number, to_sql(through)), |row| row.get(0)))
-            .map_err(Error::from)?;
-        self.raise(found.number, through, position_of(last)).written()?;
+        let last = last.ok_or_else(|| Error::corrupted("a hole in a stream").with("stream", stream))?;
+        self.raise(found.number, through, last).written()?;
         sweep::add(&self.connection, row.number, Some(found.number), through).written()?;
         self.start_sweeping();
         let known = self.log_mut(log);
         known.streams.forget(stream);
-        known.row.compacted = row.compacted.max(position_of(last));
+        known.row.compacted = row.compacted.max(last);
         known.dirty = true;
         Ok(compacted(through))
     }
@@ -63,19 +60,18 @@ impl Writer {
     pub(super) fn raise_mark(
         &mut self,
         shared: &Shared,
-        log: &Arc<str>,
+        log_name: &Arc<str>,
         stream: &str,
         through: u64,
     ) -> Result<Outcome, Failure> {
-        if through > MAX_MARK {
-            return Err(Error::invalid("through", format!("{through}; the most is {MAX_MARK}")).into());
-        }
-        let known = self.load_log(shared, log)?.map(|log| log.row);
+        let known = self.load_log(shared, log_name)?.map(|log| log.row);
         let found =
             known.map(|log| StreamRow::find(&self.connection, log.number, stream)).transpose()?.flatten();
         if let (Some(log), Some(found)) = (known, found) {
-            let (mark, mark_position) = found.effective_mark(&self.connection, &log)?;
-            if found.head(&self.connection)? > mark {
+            let ((mark, mark_position), head) = self.with_streams(log_name, |index| {
+                Ok((found.effective_mark(index, &log)?, found.head(index)?))
+            })?;
+            if head > mark {
                 return Err(Error::invalid(
                     "stream",
                     "it has live events; only an empty one's mark can be raised",
@@ -87,7 +83,7 @@ impl Writer {
             }
             self.raise(found.number, through, mark_position).written()?;
         } else if through > 0 {
-            let number = self.log_or_new(shared, log)?.row.number;
+            let number = self.log_or_new(shared, log_name)?.row.number;
             let sql = "INSERT INTO stream (log, name, mark) VALUES (?1, ?2, ?3)";
             self.connection
                 .prepare_cached(sql)
@@ -96,7 +92,7 @@ impl Writer {
         } else {
             return Ok(compacted(0));
         }
-        let known = self.log_mut(log);
+        let known = self.log_mut(log_name);
         known.streams.forget(stream);
         known.dirty = true;
         Ok(compacted(through))
@@ -130,16 +126,11 @@ impl Writer {
         };
         sweep::all_of_log(self, shared, number).written()?;
         let keys = self.remove_traces(shared, number, through).written()?;
-        let known = self.log_mut(log);
-        for key in &keys {
-            known.postings.remove(key);
-        }
-        known.forgotten.extend(keys);
-        known.dirty = true;
+        self.log_mut(log).forget(keys);
         Ok(Outcome::Done)
     }
 
-    fn remove_traces(&self, shared: &Shared, log: i64, through: u64) -> Result<Vec<super::postings::Key>> {
+    fn remove_traces(&self, shared: &Shared, log: i64, through: u64) -> Result<Vec<Key>> {
         let sql = concat!(
             "SELECT ",
             event_columns!(),

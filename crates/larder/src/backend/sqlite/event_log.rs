@@ -8,9 +8,10 @@ use super::{
     candidates::{Span, View},
     log_row::{self, LogRow, StreamRow},
     place::{from_sql, place, place_bound, position_of, to_sql},
-    postings::Tail,
-    row::{StoredEvent, event_columns},
+    postings::{Postings, stream_term},
+    row::{StoredEvent, event_columns, split_tags},
     shared::Shared,
+    stream_index::{Entry, StreamIndex},
 };
 use crate::{
     backend::{EventRead, EventSource, StreamsRead},
@@ -23,27 +24,68 @@ use crate::{
 
 /// Reads a page of events in one snapshot.
 pub(super) fn read_events(shared: &Shared, request: &EventRead) -> Result<Page<Event>> {
+    in_snapshot(shared, &request.log, |moment| {
+        let Some(moment) = moment else { return Ok(Some(Page::new(Vec::new(), None, Position::START))) };
+        let mut collector = Collector::new(shared, request);
+        let complete = match &request.source {
+            EventSource::Stream { stream, from, to } => {
+                read_stream(moment, stream, (*from, *to), request, &mut collector)?
+            }
+            EventSource::Query(query) => read_query(moment, query, request, &mut collector)?,
+        };
+        if complete.is_some() { collector.into_page(moment.log.head).map(Some) } else { Ok(None) }
+    })
+}
+
+/// A log in a snapshot.
+pub(super) struct Moment<'a> {
+    pub connection: &'a Connection,
+    pub shared: &'a Shared,
+    pub log: LogRow,
+}
+
+/// Runs a read in a snapshot, and again in a newer one as long as it answers `None`: then the tail in memory has
+/// moved on from the snapshot. There is no moment in a log that does not exist.
+pub(super) fn in_snapshot<T>(
+    shared: &Shared,
+    log: &str,
+    mut run: impl FnMut(Option<&Moment<'_>>) -> Result<Option<T>>,
+) -> Result<T> {
     loop {
-        let page = shared.pool.snapshot(|connection| {
-            let Some(log) = LogRow::find(connection, &request.log)? else {
-                return Ok(Some(Page::new(Vec::new(), None, Position::START)));
-            };
-            let mut collector = Collector::new(shared, request);
-            let complete = match &request.source {
-                EventSource::Stream { stream, from, to } => {
-                    read_stream(connection, &log, stream, (*from, *to), request, &mut collector)?;
-                    true
-                }
-                EventSource::Query(query) => {
-                    read_query(connection, shared, &log, query, request, &mut collector)?
-                }
-            };
-            if complete { collector.into_page(log.head).map(Some) } else { Ok(None) }
+        let answer = shared.pool.snapshot(|connection| {
+            let found = LogRow::find(connection, log)?;
+            run(found.map(|log| Moment { connection, shared, log }).as_ref())
         })?;
-        // `None`: the tail in memory has moved on from this snapshot, so take a newer one.
-        if let Some(page) = page {
-            return Ok(page);
+        if let Some(answer) = answer {
+            return Ok(answer);
         }
+    }
+}
+
+impl Moment<'_> {
+    /// Looks at the log's tail, with what other processes have appended by this snapshot; `None` if it has moved on.
+    pub(super) fn with_tail<T>(&self, look: impl FnOnce(&[&Postings]) -> Result<T>) -> Result<Option<T>> {
+        let Moment { connection, shared, log } = self;
+        let tail = shared.tail(log.number, log.merged);
+        if tail.read().through() < log.head {
+            let mut behind = tail.write();
+            if behind.base() <= log.merged {
+                behind.catch_up(connection, &shared.terms, log.number, log.head)?;
+            }
+        }
+        let state = tail.read();
+        if state.base() > log.merged {
+            return Ok(None);
+        }
+        look(&state.layers()).map(Some)
+    }
+
+    /// Looks at the log's streams.
+    pub(super) fn with_streams<T>(
+        &self,
+        look: impl FnOnce(&StreamIndex<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.with_tail(|layers| look(&StreamIndex::new(self.connection, &self.log, layers)))
     }
 }
 
@@ -63,6 +105,11 @@ impl<'a> Collector<'a> {
         let (limit, over_limit_is_an_error) = shared.limits.page_rows(request.limit);
         let bytes_left = request.max_bytes.unwrap_or(usize::MAX);
         Self { request, limit, over_limit_is_an_error, bytes_left, events: Vec::new(), more: false }
+    }
+
+    /// How many events to look for: one more than it may take, to know whether there are more.
+    fn room(&self) -> usize {
+        self.limit.saturating_add(1)
     }
 
     /// Takes a visible event; false once the page is full.
@@ -93,130 +140,170 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// Reads a stream; `None` if the tail has moved on from this snapshot.
 fn read_stream(
-    connection: &Connection,
-    log: &LogRow,
+    moment: &Moment<'_>,
     name: &str,
-    (from, to): (u64, u64),
+    range: (u64, u64),
     request: &EventRead,
     collector: &mut Collector<'_>,
-) -> Result<()> {
-    let Some(stream) = StreamRow::find(connection, log.number, name)? else { return Ok(()) };
+) -> Result<Option<()>> {
+    let Some(stream) = StreamRow::find(moment.connection, moment.log.number, name)? else {
+        return Ok(Some(()));
+    };
+    let planned = moment
+        .with_streams(|index| plan_stream(index, &moment.log, &stream, range, request, collector.room()))?;
+    let Some(plan) = planned else { return Ok(None) };
+    let name: Arc<str> = name.into();
+    let mut reading = StreamReading { request, name, previous: None, plan: &plan, collector };
+    if request.descending {
+        if reading.from_memory(moment)? {
+            reading.from_table(moment, stream.number)?;
+        }
+    } else if reading.from_table(moment, stream.number)? {
+        reading.from_memory(moment)?;
+    }
+    Ok(Some(()))
+}
+
+/// Which part of a stream to read, and where the newest of it lie.
+struct StreamPlan {
+    from: u64,
+    to: u64,
+    /// In the order of the read, one more than it may take.
+    newest: Vec<Entry>,
+}
+
+fn plan_stream(
+    index: &StreamIndex<'_>,
+    log: &LogRow,
+    stream: &StreamRow,
+    (from, to): (u64, u64),
+    request: &EventRead,
+    room: usize,
+) -> Result<StreamPlan> {
     let (mut from, mut to) = (from.max(stream.mark + 1), to);
-    if let Some(after) = request.after {
-        let beyond = first_above(connection, &stream, log.number, after.get(), request.descending)?;
-        if request.descending { to = to.min(beyond - 1) } else { from = from.max(beyond) }
+    match request.after.map(Position::get) {
+        // Below a position is what is not above the one before it.
+        Some(after) if request.descending => {
+            to = to.min(index.first_above(stream.number, stream.mark, after.saturating_sub(1))? - 1);
+        }
+        Some(after) => from = from.max(index.first_above(stream.number, stream.mark, after)?),
+        None => {}
     }
     if log.trimmed > stream.mark_position {
-        from = from.max(first_above(connection, &stream, log.number, log.trimmed, false)?);
+        from = from.max(index.first_above(stream.number, stream.mark, log.trimmed)?);
     }
-    let sql = if request.descending {
-        concat!(
-            "SELECT ",
-            event_columns!(),
-            " FROM event WHERE stream = ?1 AND seq_nr BETWEEN ?2 AND ?3 ORDER BY seq_nr DESC"
-        )
-    } else {
-        concat!(
-            "SELECT ",
-            event_columns!(),
-            " FROM event WHERE stream = ?1 AND seq_nr BETWEEN ?2 AND ?3 ORDER BY seq_nr"
-        )
-    };
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query((stream.number, to_sql(from), to_sql(to)))?;
-    let name: Arc<str> = name.into();
-    let mut previous = None;
-    while let Some(row) = rows.next()? {
-        let stored = StoredEvent::read(row)?;
-        check_neighbours(
-            &request.log,
-            &name,
-            previous,
-            stored.columns.seq_nr,
-            if request.descending { to } else { from },
-            request.descending,
-        )?;
-        previous = Some(stored.columns.seq_nr);
-        if !collector.take(stored, Some(name.clone()))? {
-            break;
+    let newest = index.in_layers(stream.number, from, to, request.descending).take(room).collect();
+    Ok(StreamPlan { from, to, newest })
+}
+
+/// A read of a stream under way.
+struct StreamReading<'a, 'b> {
+    request: &'a EventRead,
+    name: Arc<str>,
+    previous: Option<u64>,
+    plan: &'a StreamPlan,
+    collector: &'a mut Collector<'b>,
+}
+
+impl StreamReading<'_, '_> {
+    /// Takes what the table holds; false once the page is full.
+    fn from_table(&mut self, moment: &Moment<'_>, stream: i64) -> Result<bool> {
+        let StreamPlan { from, to, .. } = *self.plan;
+        let log = &moment.log;
+        if log.merged == 0 || from > to {
+            return Ok(true);
         }
+        let sql = if self.request.descending { TABLE_DESCENDING } else { TABLE_ASCENDING };
+        let mut statement = moment.connection.prepare_cached(sql)?;
+        let bounds =
+            (stream_term(stream), to_sql(from), to_sql(to), to_sql(log.merged), place(log.number, 0));
+        let mut rows = statement.query(bounds)?;
+        while let Some(row) = rows.next()? {
+            if !self.take(StoredEvent::read(row)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
-    Ok(())
+
+    /// Takes what the tail holds; false once the page is full.
+    fn from_memory(&mut self, moment: &Moment<'_>) -> Result<bool> {
+        let mut statement = moment.connection.prepare_cached(EVENT)?;
+        for entry in &self.plan.newest {
+            let mut rows = statement.query([place(moment.log.number, entry.position)])?;
+            let row = rows.next()?.ok_or_else(|| self.hole(entry.seq_nr))?;
+            if !self.take(StoredEvent::read(row)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, stored: StoredEvent<'_>) -> Result<bool> {
+        let seq_nr = from_sql(stored.columns.seq_nr)?;
+        // A stream has no holes: what is missing was lost. Descending, only the head knows that it is the first.
+        let expected = match self.previous {
+            Some(previous) if self.request.descending => Some(previous - 1),
+            Some(previous) => Some(previous + 1),
+            None if self.request.descending => None,
+            None => Some(self.plan.from),
+        };
+        if expected.is_some_and(|expected| expected != seq_nr) {
+            return Err(self.hole(seq_nr));
+        }
+        self.previous = Some(seq_nr);
+        self.collector.take(stored, Some(self.name.clone()))
+    }
+
+    fn hole(&self, seq_nr: u64) -> Error {
+        Error::corrupted("a hole in a stream")
+            .with("log", &*self.request.log)
+            .with("stream", &*self.name)
+            .with("seq_nr", seq_nr.to_string())
+    }
 }
 
-/// A stream has no holes: what is missing was lost.
-fn check_neighbours(
-    log: &str,
-    stream: &str,
-    previous: Option<i64>,
-    seq_nr: i64,
-    first: u64,
-    descending: bool,
-) -> Result<()> {
-    let expected = match previous {
-        Some(previous) => Some(if descending { previous - 1 } else { previous + 1 }),
-        // Descending, the first is the head, which only its own row knows.
-        None if descending => None,
-        None => Some(to_sql(first)),
+const EVENT: &str = concat!("SELECT ", event_columns!(), " FROM event WHERE place = ?1");
+
+/// A stream's events through `merged`. The index leads: its join order must not be turned round.
+macro_rules! table_sql {
+    ($order:literal) => {
+        concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM posting CROSS JOIN event ON place = ?5 + value
+             WHERE term = ?1 AND key BETWEEN ?2 AND ?3 AND value <= ?4 ORDER BY key",
+            $order
+        )
     };
-    if expected.is_none_or(|expected| expected == seq_nr) {
-        return Ok(());
-    }
-    Err(Error::corrupted("a hole in a stream")
-        .with("log", log)
-        .with("stream", stream)
-        .with("seq_nr", seq_nr.to_string()))
 }
+const TABLE_ASCENDING: &str = table_sql!("");
+const TABLE_DESCENDING: &str = table_sql!(" DESC");
 
-/// The first `seq_nr` whose event lies above a position (when descending: at or above it).
-///
-/// Sequence numbers and positions rise together, so this is a binary search.
-fn first_above(
-    connection: &Connection,
-    stream: &StreamRow,
-    log: i64,
-    position: u64,
-    at_or_above: bool,
-) -> Result<u64> {
-    let bound = if at_or_above { place_bound(log, position) - 1 } else { place_bound(log, position) };
-    let sql = "SELECT place FROM event WHERE stream = ?1 AND seq_nr = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let (mut low, mut high) = (stream.mark + 1, stream.head(connection)? + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found: i64 = statement.query_row((stream.number, to_sql(middle)), |row| row.get(0))?;
-        if found <= bound { low = middle + 1 } else { high = middle }
-    }
-    Ok(low)
-}
-
-/// Reads by query; false if the tail has moved on from this snapshot.
+/// Reads by query; `None` if the tail has moved on from this snapshot.
 fn read_query(
-    connection: &Connection,
-    shared: &Shared,
-    log: &LogRow,
+    moment: &Moment<'_>,
     query: &Query,
     request: &EventRead,
     collector: &mut Collector<'_>,
-) -> Result<bool> {
+) -> Result<Option<()>> {
+    let log = &moment.log;
     let after = request.after.map(Position::get);
     let span = if request.descending {
-        Span {
-            above: log.trimmed,
-            through: after.map_or(log.head, |after| after.saturating_sub(1).min(log.head)),
-            descending: true,
-        }
+        let through = after.map_or(log.head, |after| after.saturating_sub(1).min(log.head));
+        Span { above: log.trimmed, through, descending: true }
     } else {
         Span { above: after.unwrap_or(0).max(log.trimmed), through: log.head, descending: false }
     };
     if span.is_empty() {
-        return Ok(true);
+        return Ok(Some(()));
     }
-    let mut streams = StreamNames { connection, known: HashMap::new() };
+    let mut streams = StreamNames { connection: moment.connection, known: HashMap::new() };
     match query.items() {
-        None => read_all(log, span, &mut streams, collector).map(|()| true),
-        Some(items) => read_matching(shared, log, (query, items), span, &mut streams, collector),
+        None => read_all(log, span, &mut streams, collector).map(Some),
+        Some(items) => read_matching(moment, (query, items), span, &mut streams, collector),
     }
 }
 
@@ -271,29 +358,25 @@ fn read_all(
 }
 
 fn read_matching(
-    shared: &Shared,
-    log: &LogRow,
+    moment: &Moment<'_>,
     (query, items): (&Query, &[QueryItem]),
     mut span: Span,
     streams: &mut StreamNames<'_>,
     collector: &mut Collector<'_>,
-) -> Result<bool> {
+) -> Result<Option<()>> {
     const MOST: usize = 4_096;
-    let count = collector.limit.saturating_add(1).min(MOST);
-    let sql = concat!("SELECT ", event_columns!(), " FROM event WHERE place = ?1");
-    let mut statement = streams.connection.prepare_cached(sql)?;
+    let count = collector.room().min(MOST);
+    let mut statement = streams.connection.prepare_cached(EVENT)?;
     while !span.is_empty() {
-        let Some(found) = find(streams.connection, shared, log, items, span, count)? else {
-            return Ok(false);
-        };
+        let Some(found) = find(moment, items, span, count)? else { return Ok(None) };
         for position in &found {
-            let mut rows = statement.query([place(log.number, *position)])?;
+            let mut rows = statement.query([place(moment.log.number, *position)])?;
             let Some(row) = rows.next()? else { continue };
             let stored = StoredEvent::read(row)?;
             let (name, visible) = streams.of(&stored)?;
-            let tags = super::row::split_tags(stored.columns.tags);
+            let tags = split_tags(stored.columns.tags);
             if visible && query.matches(stored.columns.event_type, &tags) && !collector.take(stored, name)? {
-                return Ok(true);
+                return Ok(Some(()));
             }
         }
         match found.last() {
@@ -301,18 +384,12 @@ fn read_matching(
             _ => break,
         }
     }
-    Ok(true)
+    Ok(Some(()))
 }
 
 /// The next candidates, or `None` if the tail has moved on from this snapshot.
-fn find(
-    connection: &Connection,
-    shared: &Shared,
-    log: &LogRow,
-    items: &[QueryItem],
-    span: Span,
-    count: usize,
-) -> Result<Option<Vec<u64>>> {
+fn find(moment: &Moment<'_>, items: &[QueryItem], span: Span, count: usize) -> Result<Option<Vec<u64>>> {
+    let Moment { connection, shared, log } = moment;
     let (table, memory) = span.split(log.merged);
     let in_table = || View::new(connection, &shared.terms, log, &[]).candidates(items, table, count);
     // The tail is locked for what is in memory only: while a table is read, the writer goes on.
@@ -320,12 +397,9 @@ fn find(
         if memory.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let tail = caught_up(connection, shared, log)?;
-        let state = tail.read();
-        if state.base() > log.merged {
-            return Ok(None);
-        }
-        View::new(connection, &shared.terms, log, &state.layers()).candidates(items, memory, count).map(Some)
+        moment.with_tail(|layers| {
+            View::new(connection, &shared.terms, log, layers).candidates(items, memory, count)
+        })
     };
     if span.descending {
         let Some(mut found) = in_memory(count)? else { return Ok(None) };
@@ -343,27 +417,13 @@ fn find(
     Ok(Some(found))
 }
 
-/// The log's tail, with what other processes have appended by this snapshot.
-fn caught_up(connection: &Connection, shared: &Shared, log: &LogRow) -> Result<Arc<Tail>> {
-    let tail = shared.tail(log.number, log.merged);
-    if tail.read().through() < log.head {
-        let mut behind = tail.write();
-        if behind.base() <= log.merged {
-            behind.catch_up(connection, &shared.terms, log.number, log.head)?;
-        }
-    }
-    Ok(tail)
-}
-
 pub(super) fn read_streams(shared: &Shared, request: &StreamsRead) -> Result<Page<StreamInfo>> {
-    shared.pool.snapshot(|connection| {
-        let Some(log) = LogRow::find(connection, &request.log)? else {
-            return Ok(Page::new(Vec::new(), None, Position::START));
-        };
+    in_snapshot(shared, &request.log, |moment| {
+        let Some(moment) = moment else { return Ok(Some(Page::new(Vec::new(), None, Position::START))) };
         let (limit, over_limit_is_an_error) = shared.limits.page_rows(request.limit);
         let after = request.after.as_deref();
-        let mut found =
-            log_row::streams(connection, log.number, after, request.descending, limit.saturating_add(1))?;
+        let (number, room) = (moment.log.number, limit.saturating_add(1));
+        let mut found = log_row::streams(moment.connection, number, after, request.descending, room)?;
         let more = found.len() > limit;
         if more && over_limit_is_an_error {
             let limit = limit as u64;
@@ -371,18 +431,24 @@ pub(super) fn read_streams(shared: &Shared, request: &StreamsRead) -> Result<Pag
                 .hint("give a limit, or iterate with `each`"));
         }
         found.truncate(limit);
-        let infos = found.into_iter().map(|(name, stream)| stream.info(connection, &log, name));
-        let infos: Vec<StreamInfo> = infos.collect::<Result<_>>()?;
-        let next = if more { infos.last().map(|info| info.stream.clone()) } else { None };
-        Ok(Page::new(infos, next, Position::START))
+        let infos = moment.with_streams(|index| {
+            let infos = found.into_iter().map(|(name, stream)| stream.info(index, &moment.log, name));
+            infos.collect::<Result<Vec<StreamInfo>>>()
+        })?;
+        Ok(infos.map(|infos| {
+            let next = if more { infos.last().map(|info| info.stream.clone()) } else { None };
+            Page::new(infos, next, Position::START)
+        }))
     })
 }
 
-pub(super) fn stream_info(shared: &Shared, log: &str, stream: String) -> Result<Option<StreamInfo>> {
-    shared.pool.snapshot(|connection| {
-        let Some(log) = LogRow::find(connection, log)? else { return Ok(None) };
-        let Some(row) = StreamRow::find(connection, log.number, &stream)? else { return Ok(None) };
-        row.info(connection, &log, stream).map(Some)
+pub(super) fn stream_info(shared: &Shared, log: &str, stream: &str) -> Result<Option<StreamInfo>> {
+    in_snapshot(shared, log, |moment| {
+        let Some(moment) = moment else { return Ok(Some(None)) };
+        let Some(row) = StreamRow::find(moment.connection, moment.log.number, stream)? else {
+            return Ok(Some(None));
+        };
+        moment.with_streams(|index| row.info(index, &moment.log, stream.to_owned()).map(Some))
     })
 }
 

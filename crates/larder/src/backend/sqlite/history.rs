@@ -8,10 +8,13 @@ use uuid::Uuid;
 use super::{
     append::EventInsert,
     append_id, condition,
+    event_log::{Moment, in_snapshot},
     log_row::{LogRow, StreamRow},
     place::{MAX_POSITION, from_sql, place, position_of, to_sql},
+    postings::Indexed,
     row::{Body, Columns, StoredEvent, event_columns, join_tags, split_tags},
     shared::Shared,
+    stream_index::StreamIndex,
     streams::StreamState,
     writer::{Failure, Writer, Written},
 };
@@ -30,59 +33,60 @@ const LOG: u8 = 4;
 
 /// Reads a page of one section of a log's history.
 pub(super) fn read(shared: &Shared, request: &HistoryRead) -> Result<HistoryPage> {
-    shared.pool.snapshot(|connection| {
-        let Some(log) = LogRow::find(connection, &request.log)? else {
-            return Ok(HistoryPage { rows: Vec::new(), next: None });
-        };
+    in_snapshot(shared, &request.log, |moment| {
+        let Some(moment) = moment else { return Ok(Some(HistoryPage { rows: Vec::new(), next: None })) };
         let start = HistoryCursor { section: STREAMS, number: 0, name: String::new() };
         let mut cursor = request.after.clone().unwrap_or(start);
         let mut rows = Vec::new();
         while rows.len() < request.limit {
             let count = rows.len();
-            let limit = request.limit - count;
-            rows.extend(section(connection, &log, &request.log, &cursor, limit)?);
+            let Some(more) = section(moment, &request.log, &cursor, request.limit - count)? else {
+                return Ok(None);
+            };
+            rows.extend(more);
             match rows[count..].last() {
                 Some(last) => cursor = cursor_at(last),
-                None if cursor.section == LOG => return Ok(HistoryPage { rows, next: None }),
+                None if cursor.section == LOG => return Ok(Some(HistoryPage { rows, next: None })),
                 None => {
                     cursor = HistoryCursor { section: cursor.section + 1, number: 0, name: String::new() }
                 }
             }
         }
-        Ok(HistoryPage { rows, next: Some(cursor) })
+        Ok(Some(HistoryPage { rows, next: Some(cursor) }))
     })
 }
 
+/// A page of a section; `None` if the tail has moved on from this snapshot.
 fn section(
-    connection: &Connection,
-    log: &LogRow,
+    moment: &Moment<'_>,
     name: &Arc<str>,
     after: &HistoryCursor,
     limit: usize,
-) -> Result<Vec<HistoryRow>> {
-    match after.section {
-        STREAMS => marked_streams(connection, log, &after.name, limit),
-        EVENTS => events(connection, log, name, after.number, limit),
+) -> Result<Option<Vec<HistoryRow>>> {
+    let Moment { connection, log, .. } = moment;
+    Ok(Some(match after.section {
+        STREAMS => {
+            return moment.with_streams(|index| marked_streams(connection, index, log, &after.name, limit));
+        }
+        EVENTS => events(connection, log, name, after.number, limit)?,
         APPEND_IDS => {
             let above = Uuid::parse_str(&after.name).ok();
             let ids = append_id::page(connection, log.number, above, limit)?;
-            Ok(ids.into_iter().map(HistoryRow::AppendId).collect())
+            ids.into_iter().map(HistoryRow::AppendId).collect()
         }
         CONDITIONS => {
             let conditions = condition::page(connection, log.number, after.number, limit)?;
-            Ok(conditions
-                .into_iter()
-                .map(|(position, condition)| HistoryRow::Condition { position, condition })
-                .collect())
+            let row = |(position, condition)| HistoryRow::Condition { position, condition };
+            conditions.into_iter().map(row).collect()
         }
-        _ if after.number == 0 => Ok(vec![HistoryRow::Log {
+        _ if after.number == 0 => vec![HistoryRow::Log {
             head: Position::new(log.head),
             trimmed_through: Position::new(log.trimmed),
             compacted_through: Position::new(log.compacted),
             audits_conditions: log.audits,
-        }]),
-        _ => Ok(Vec::new()),
-    }
+        }],
+        _ => Vec::new(),
+    }))
 }
 
 /// Where a page ends that ends with this row.
@@ -100,6 +104,7 @@ fn cursor_at(row: &HistoryRow) -> HistoryCursor {
 
 fn marked_streams(
     connection: &Connection,
+    index: &StreamIndex<'_>,
     log: &LogRow,
     after: &str,
     limit: usize,
@@ -118,7 +123,7 @@ fn marked_streams(
             mark: from_sql(row.get(1)?)?,
             mark_position: from_sql(row.get(2)?)?,
         };
-        let (compacted_through, position) = stream.effective_mark(connection, log)?;
+        let (compacted_through, position) = stream.effective_mark(index, log)?;
         if compacted_through == 0 {
             continue;
         }
@@ -261,7 +266,8 @@ impl Writer {
         EventInsert::prepare(&self.connection)
             .and_then(|mut insert| insert.execute(log, stream, &columns))
             .written()?;
-        self.restored(shared, log, event.position, &event.event_type, &event.tags);
+        let stream = stream.map(|(number, _)| (number, event.seq_nr));
+        self.restored(shared, log, event.position, stream, (&event.event_type, &event.tags));
         Ok(())
     }
 
@@ -288,7 +294,7 @@ impl Writer {
         EventInsert::prepare(&self.connection)
             .and_then(|mut insert| insert.execute(log, None, &columns))
             .written()?;
-        self.restored(shared, log, position, event_type, tags);
+        self.restored(shared, log, position, None, (event_type, tags));
         let row = &mut self.log_mut(log).row;
         row.compacted = row.compacted.max(position.get());
         Ok(())
@@ -309,7 +315,9 @@ impl Writer {
         let state = match cached {
             Some(state) => state,
             None => match StreamRow::find(&self.connection, number, stream)? {
-                Some(row) => StreamState { number: row.number, head: row.head(&self.connection)? },
+                Some(row) => {
+                    StreamState { number: row.number, head: self.with_streams(log, |index| row.head(index))? }
+                }
                 None => self.create_stream(number, stream).written()?,
             },
         };
@@ -326,13 +334,14 @@ impl Writer {
         shared: &Shared,
         log: &Arc<str>,
         position: Position,
-        event_type: &str,
-        tags: &[String],
+        stream: Option<(i64, u64)>,
+        (event_type, tags): (&str, &[String]),
     ) {
         let known = self.log_mut(log);
+        let (log, position) = (known.row.number, position.get());
         let tags = tags.iter().map(String::as_str);
-        known.postings.extend(shared.terms.postings(known.row.number, position.get(), event_type, tags));
-        known.row.head = position.get();
+        known.postings.extend(shared.terms.postings(Indexed { log, position, stream, event_type, tags }));
+        known.row.head = position;
     }
 }
 

@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::place::{from_sql, place_bound, position_of, to_sql};
+use super::{
+    place::{from_sql, to_sql},
+    stream_index::StreamIndex,
+};
 use crate::{
     error::Result,
     event::Position,
@@ -77,37 +80,23 @@ impl StreamRow {
     }
 
     /// The highest `seq_nr` the stream ever had.
-    pub(super) fn head(&self, connection: &Connection) -> Result<u64> {
-        let sql = "SELECT max(seq_nr) FROM event WHERE stream = ?1";
-        let highest: Option<i64> =
-            connection.prepare_cached(sql)?.query_row([self.number], |row| row.get(0))?;
-        Ok(self.mark.max(highest.map(from_sql).transpose()?.unwrap_or(0)))
+    pub(super) fn head(&self, index: &StreamIndex<'_>) -> Result<u64> {
+        Ok(self.mark.max(index.last(self.number)?.unwrap_or(0)))
     }
 
     /// The mark, and its position, as they will be once everything that was trimmed is swept.
-    pub(super) fn effective_mark(&self, connection: &Connection, log: &LogRow) -> Result<(u64, u64)> {
+    pub(super) fn effective_mark(&self, index: &StreamIndex<'_>, log: &LogRow) -> Result<(u64, u64)> {
         if log.trimmed <= self.mark_position {
             return Ok((self.mark, self.mark_position));
         }
-        // Ascending: what is trimmed and not yet swept comes first, and is little.
-        let sql = "SELECT seq_nr, place FROM event WHERE stream = ?1 AND seq_nr > ?2 ORDER BY seq_nr";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query((self.number, to_sql(self.mark)))?;
-        let bound = place_bound(log.number, log.trimmed);
-        let mut mark = (self.mark, self.mark_position);
-        while let Some(row) = rows.next()? {
-            let place = row.get(1)?;
-            if place > bound {
-                break;
-            }
-            mark = (from_sql(row.get(0)?)?, position_of(place));
-        }
-        Ok(mark)
+        let mark = index.first_above(self.number, self.mark, log.trimmed)? - 1;
+        let position = index.position(self.number, mark)?;
+        Ok((mark, position.unwrap_or(0).max(self.mark_position)))
     }
 
-    pub(super) fn info(&self, connection: &Connection, log: &LogRow, name: String) -> Result<StreamInfo> {
-        let (mark, mark_position) = self.effective_mark(connection, log)?;
-        Ok(StreamInfo::new(name, self.head(connection)?.max(mark), mark, Position::new(mark_position)))
+    pub(super) fn info(&self, index: &StreamIndex<'_>, log: &LogRow, name: String) -> Result<StreamInfo> {
+        let (mark, mark_position) = self.effective_mark(index, log)?;
+        Ok(StreamInfo::new(name, self.head(index)?.max(mark), mark, Position::new(mark_position)))
     }
 }
 

@@ -1,10 +1,10 @@
-//! Which events carry which term: the newest postings in memory, the others in the table `posting`.
+//! The one index of events: the newest postings in memory, the others in the table `posting`.
 //!
-//! A term is a tag or an event type. Inserting a row for each tag of each event touches a page of the table
-//! for each; so the newest postings of a log (its *tail*) stay in memory and are merged into the table in
-//! sorted slices, where neighbours share pages. Nothing is lost with the memory: the tail is rebuilt from the
-//! events themselves. `log.merged` says through which position the table is complete; a reader takes the table
-//! up to there and the tail from there on.
+//! A term is a tag, an event type or a stream. Inserting a row for each term of each event touches a page of
+//! the table for each; so the newest postings of a log (its *tail*) stay in memory and are merged into the
+//! table in sorted slices, where neighbours share pages. Nothing is lost with the memory: the tail is rebuilt
+//! from the events themselves. `log.merged` says through which position the table is complete; a reader takes
+//! the table up to there and the tail from there on.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,14 +17,41 @@ use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
 use super::{
-    place::{place, place_bound, position_of, to_sql},
+    place::{from_sql, place, place_bound, position_of, to_sql},
     row::split_tags,
 };
 use crate::error::Result;
 
-/// A tag or a type of a log, as a number of 48 bits. Two may share a number: whoever follows a posting looks
-/// at the event.
+/// What an event is found by, as a number. A tag or a type is a hash of 47 bits (which SQLite stores in six
+/// bytes), and two may share one: whoever follows a posting looks at the event. A stream is its number, negated.
 pub(super) type Term = i64;
+
+/// A term, and the place of an event in it: its position, or in a stream its `seq_nr`.
+pub(super) type Key = (Term, u64);
+
+/// Postings in order. The value is a hash of the event's type, or in a stream its position.
+pub(super) type Postings = BTreeMap<Key, u64>;
+
+/// The term of a stream.
+pub(super) fn stream_term(stream: i64) -> Term {
+    -stream
+}
+
+/// The position of the event that a posting belongs to.
+fn position_of_posting(&(term, key): &Key, value: u64) -> u64 {
+    if term < 0 { value } else { key }
+}
+
+/// What an event is indexed by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Indexed<'a, T> {
+    pub log: i64,
+    pub position: u64,
+    /// The stream's number, and the event's place in it.
+    pub stream: Option<(i64, u64)>,
+    pub event_type: &'a str,
+    pub tags: T,
+}
 
 /// Makes terms. Keyed by a secret of the file, so that nobody can prepare names that collide.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +73,8 @@ impl Terms {
     }
 
     /// A smaller hash of a type, kept with each posting so that a query over tags and types rarely looks in vain.
-    pub(super) fn type_hash(&self, event_type: &str) -> u32 {
-        (self.hash(0, b'@', event_type) & 0x7fff_ffff) as u32
+    pub(super) fn type_hash(&self, event_type: &str) -> u64 {
+        (self.of_type(0, event_type) & 0x7fff_ffff).cast_unsigned()
     }
 
     fn hash(&self, log: i64, kind: u8, text: &str) -> i64 {
@@ -55,30 +82,22 @@ impl Terms {
         hasher.write_i64(log);
         hasher.write_u8(kind);
         hasher.write(text.as_bytes());
-        (hasher.finish() >> 16).cast_signed()
+        (hasher.finish() >> 17).cast_signed().max(1)
     }
 
     /// The postings of an event.
-    pub(super) fn postings<'a>(
-        &'a self,
-        log: i64,
-        position: u64,
-        event_type: &'a str,
-        tags: impl Iterator<Item = &'a str> + 'a,
-    ) -> impl Iterator<Item = (Key, u32)> + 'a {
+    pub(super) fn postings<'a, T>(&'a self, event: Indexed<'a, T>) -> impl Iterator<Item = (Key, u64)> + 'a
+    where
+        T: IntoIterator<Item = &'a str, IntoIter: 'a>,
+    {
+        let Indexed { log, position, stream, event_type, tags } = event;
         let type_hash = self.type_hash(event_type);
-        let tags = tags.map(move |tag| self.of_tag(log, tag));
-        std::iter::once(self.of_type(log, event_type))
-            .chain(tags)
-            .map(move |term| ((term, position), type_hash))
+        let tags = tags.into_iter().map(move |tag| self.of_tag(log, tag));
+        let labels = std::iter::once(self.of_type(log, event_type)).chain(tags);
+        let stream = stream.map(|(stream, seq_nr)| ((stream_term(stream), seq_nr), position));
+        labels.map(move |term| ((term, position), type_hash)).chain(stream)
     }
 }
-
-/// A term and the position of an event that carries it.
-pub(super) type Key = (Term, u64);
-
-/// Postings in order, with the hash of the event's type.
-pub(super) type Postings = BTreeMap<Key, u32>;
 
 /// A group merges at least this fraction of what has gathered, so that merging ends soon after writing does.
 const SLICES: usize = 512;
@@ -132,7 +151,7 @@ impl TailState {
     }
 
     /// Adds what a group of appends through this position carries.
-    pub(super) fn extend(&mut self, postings: impl IntoIterator<Item = (Key, u32)>, through: u64) {
+    pub(super) fn extend(&mut self, postings: impl IntoIterator<Item = (Key, u64)>, through: u64) {
         self.active.extend(postings);
         self.through = self.through.max(through);
     }
@@ -140,7 +159,7 @@ impl TailState {
     /// Takes back everything above a position: it was not committed.
     pub(super) fn retract(&mut self, through: u64) {
         if self.through > through {
-            self.active.retain(|(_, position), _| *position <= through);
+            self.active.retain(|key, value| position_of_posting(key, *value) <= through);
             self.through = through;
         }
     }
@@ -156,14 +175,19 @@ impl TailState {
         if head <= self.through {
             return Ok(());
         }
-        let sql = "SELECT place, event_type, tags FROM event WHERE place > ?1 AND place <= ?2";
+        let sql =
+            "SELECT place, stream, seq_nr, event_type, tags FROM event WHERE place > ?1 AND place <= ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query((place(log, self.through), place_bound(log, head)))?;
         while let Some(row) = rows.next()? {
-            let event_type = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-            let tags = split_tags(row.get_ref(2)?.as_str_or_null().map_err(rusqlite::Error::from)?);
+            let event_type = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+            let tags = split_tags(row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?);
             let position = position_of(row.get(0)?);
-            self.active.extend(terms.postings(log, position, event_type, tags.iter().map(String::as_str)));
+            let stream = row.get::<_, Option<i64>>(1)?.zip(row.get::<_, Option<i64>>(2)?);
+            let stream =
+                stream.map(|(stream, seq_nr)| from_sql(seq_nr).map(|seq_nr| (stream, seq_nr))).transpose()?;
+            let tags = tags.iter().map(String::as_str);
+            self.active.extend(terms.postings(Indexed { log, position, stream, event_type, tags }));
         }
         self.through = head;
         Ok(())
@@ -233,16 +257,16 @@ impl Merge {
         }
         let size = (merge_at / SLICES).max(added * 2).max(1);
         let from = self.written.map_or(Bound::Unbounded, Bound::Excluded);
-        let sql = "INSERT OR IGNORE INTO posting (term, position, type_hash) VALUES (?1, ?2, ?3)";
+        let sql = "INSERT OR IGNORE INTO posting (term, key, value) VALUES (?1, ?2, ?3)";
         let mut insert = connection.prepare_cached(sql)?;
         let mut written = self.written;
         let mut left = state.frozen.range((from, Bound::Unbounded));
         let forgotten: HashSet<&Key> = forgotten.iter().collect();
-        for (&(term, position), &type_hash) in left.by_ref().take(size) {
-            if !forgotten.contains(&(term, position)) {
-                insert.execute((term, to_sql(position), type_hash))?;
+        for (&key, &value) in left.by_ref().take(size) {
+            if !forgotten.contains(&key) {
+                insert.execute((key.0, to_sql(key.1), to_sql(value)))?;
             }
-            written = Some((term, position));
+            written = Some(key);
         }
         if left.next().is_some() {
             Ok(Merged::Partly(written))

@@ -8,7 +8,10 @@ use std::{
 use rusqlite::{Row, types::ValueRef};
 use uuid::Uuid;
 
-use super::place::position_of;
+use super::{
+    place::{from_sql, position_of},
+    postings::Indexed,
+};
 use crate::{
     backend::EventData,
     error::{Error, Result},
@@ -159,6 +162,25 @@ impl<'a> StoredEvent<'a> {
             Some(Body::Bytes(bytes)) => bytes.len(),
         };
         body + self.columns.metadata.map_or(0, str::len)
+    }
+
+    /// What it is indexed by, with its tags split.
+    pub(super) fn indexed<'b>(
+        &self,
+        log: i64,
+        tags: &'b [String],
+    ) -> Result<Indexed<'b, impl IntoIterator<Item = &'b str, IntoIter: 'b> + use<'b>>>
+    where
+        'a: 'b,
+    {
+        let seq_nr = from_sql(self.columns.seq_nr)?;
+        Ok(Indexed {
+            log,
+            position: position_of(self.columns.place),
+            stream: self.stream.map(|stream| (stream, seq_nr)),
+            event_type: self.columns.event_type,
+            tags: tags.iter().map(String::as_str),
+        })
     }
 
     /// Compares the checksum.

@@ -1,9 +1,12 @@
 //! The sweep: turns hidden events into traces, and removes dropped logs, in slices between commits.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     place::{from_sql, place, place_bound, position_of, to_sql},
+    postings::Key,
     row::{StoredEvent, event_columns},
     shared::Shared,
     trace,
@@ -12,7 +15,7 @@ use super::{
 use crate::error::Result;
 
 /// How many events a slice takes: a few milliseconds.
-const SLICE: i64 = 512;
+const SLICE: usize = 512;
 
 /// Something that is to be swept.
 struct Sweep {
@@ -37,17 +40,17 @@ pub(super) fn add(connection: &Connection, log: i64, stream: Option<i64>, throug
 }
 
 /// Sweeps a slice in the open transaction; false once there is nothing more.
-pub(super) fn slice(writer: &Writer, shared: &Shared) -> Result<bool> {
+pub(super) fn slice(writer: &mut Writer, shared: &Shared) -> Result<bool> {
     if let Some(sweep) = next(&writer.connection, None)? {
-        sweep.slice(&writer.connection, shared)?;
+        sweep.slice(writer, shared)?;
     }
     is_pending(&writer.connection)
 }
 
 /// Sweeps everything that waits in a log, in the open transaction.
-pub(super) fn all_of_log(writer: &Writer, shared: &Shared, log: i64) -> Result<()> {
+pub(super) fn all_of_log(writer: &mut Writer, shared: &Shared, log: i64) -> Result<()> {
     while let Some(sweep) = next(&writer.connection, Some(log))? {
-        sweep.slice(&writer.connection, shared)?;
+        sweep.slice(writer, shared)?;
     }
     Ok(())
 }
@@ -72,48 +75,67 @@ fn next(connection: &Connection, log: Option<i64>) -> Result<Option<Sweep>> {
 }
 
 impl Sweep {
-    fn slice(&self, connection: &Connection, shared: &Shared) -> Result<()> {
+    fn slice(&self, writer: &mut Writer, shared: &Shared) -> Result<()> {
         let more = match (&self.log_name, self.stream) {
-            (None, _) => self.remove_log(connection, shared)?,
-            (Some(name), Some(stream)) => self.compact_stream(connection, name, stream)?,
-            (Some(name), None) => self.trim_log(connection, name)?,
+            (None, _) => self.remove_log(&writer.connection, shared)?,
+            (Some(name), stream) => {
+                let name: Arc<str> = name.as_str().into();
+                writer.load_log(shared, &name)?;
+                let (keys, more) = match stream {
+                    Some(stream) => self.compact_stream(writer, &name, stream)?,
+                    None => self.trim_log(&writer.connection, &name)?,
+                };
+                writer.log_mut(&name).forget(keys);
+                more
+            }
         };
         if !more {
-            connection.prepare_cached("DELETE FROM sweep WHERE sweep = ?1")?.execute([self.number])?;
+            writer.connection.prepare_cached("DELETE FROM sweep WHERE sweep = ?1")?.execute([self.number])?;
         }
         Ok(())
     }
 
     /// Leaves traces of a stream's events; true if there are more.
-    fn compact_stream(&self, connection: &Connection, log: &str, stream: i64) -> Result<bool> {
-        let sql = concat!(
-            "SELECT ",
-            event_columns!(),
-            " FROM event WHERE stream = ?1 AND seq_nr <= ?2 ORDER BY seq_nr LIMIT ?3"
-        );
+    fn compact_stream(&self, writer: &Writer, log: &str, stream: i64) -> Result<(Vec<Key>, bool)> {
+        let connection = &writer.connection;
+        let entries =
+            writer.with_streams(log, |index| index.range(stream, self.done + 1, self.through, SLICE))?;
+        let sql = concat!("SELECT ", event_columns!(), " FROM event WHERE place = ?1");
         let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query((stream, to_sql(self.through), SLICE))?;
-        let mut count = 0;
-        while let Some(row) = rows.next()? {
-            trace::leave(connection, log, &StoredEvent::read(row)?)?;
-            count += 1;
+        let mut keys = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let mut rows = statement.query([place(self.log, entry.position)])?;
+            if let Some(row) = rows.next()? {
+                trace::leave(connection, log, &StoredEvent::read(row)?)?;
+            }
+            keys.push(trace::leave_stream(connection, stream, entry.seq_nr)?);
         }
-        Ok(count == SLICE)
+        let more = entries.len() == SLICE;
+        if let Some(last) = entries.last() {
+            self.set_done(connection, last.seq_nr)?;
+        }
+        Ok((keys, more))
+    }
+
+    fn set_done(&self, connection: &Connection, done: u64) -> Result<()> {
+        let sql = "UPDATE sweep SET done = ?2 WHERE sweep = ?1";
+        connection.prepare_cached(sql)?.execute((self.number, to_sql(done)))?;
+        Ok(())
     }
 
     /// Leaves traces of a log's events, and raises their streams' marks; true if there are more.
-    fn trim_log(&self, connection: &Connection, log: &str) -> Result<bool> {
+    fn trim_log(&self, connection: &Connection, log: &str) -> Result<(Vec<Key>, bool)> {
         let sql = concat!(
             "SELECT ",
             event_columns!(),
             " FROM event WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3"
         );
         let mut statement = connection.prepare_cached(sql)?;
-        let mut rows =
-            statement.query((place(self.log, self.done), place_bound(self.log, self.through), SLICE))?;
+        let bounds = (place(self.log, self.done), place_bound(self.log, self.through), to_sql(SLICE as u64));
+        let mut rows = statement.query(bounds)?;
         let raise = "UPDATE stream SET mark = max(mark, ?2), mark_position = max(mark_position, ?3) WHERE stream = ?1";
         let mut raise = connection.prepare_cached(raise)?;
-        let (mut count, mut done) = (0, self.done);
+        let (mut keys, mut count, mut done) = (Vec::new(), 0, self.done);
         while let Some(row) = rows.next()? {
             let stored = StoredEvent::read(row)?;
             done = position_of(stored.columns.place);
@@ -124,11 +146,11 @@ impl Sweep {
             trace::leave(connection, log, &stored)?;
             if let Some(stream) = stored.stream {
                 raise.execute((stream, stored.columns.seq_nr, to_sql(done)))?;
+                keys.push(trace::leave_stream(connection, stream, from_sql(stored.columns.seq_nr)?)?);
             }
         }
-        let sql = "UPDATE sweep SET done = ?2 WHERE sweep = ?1";
-        connection.prepare_cached(sql)?.execute((self.number, to_sql(done)))?;
-        Ok(count == SLICE)
+        self.set_done(connection, done)?;
+        Ok((keys, count == SLICE))
     }
 
     /// Removes what a dropped log holds; true if there is more. Its row stays, so that its number is not used again.
@@ -136,7 +158,7 @@ impl Sweep {
         let sql =
             concat!("SELECT ", event_columns!(), " FROM event WHERE place > ?1 AND place < ?2 LIMIT ?3");
         let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query((place(self.log, 0), place(self.log + 1, 0), SLICE))?;
+        let mut rows = statement.query((place(self.log, 0), place(self.log + 1, 0), to_sql(SLICE as u64)))?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
             trace::remove(connection, &shared.terms, self.log, &StoredEvent::read(row)?)?;
@@ -152,7 +174,7 @@ impl Sweep {
                  (SELECT place FROM condition WHERE place >= ?1 << 47 AND place < (?1 + 1) << 47 LIMIT ?2)",
             "DELETE FROM stream WHERE stream IN (SELECT stream FROM stream WHERE log = ?1 LIMIT ?2)",
         ] {
-            removed += connection.prepare_cached(sql)?.execute((self.log, SLICE))?;
+            removed += connection.prepare_cached(sql)?.execute((self.log, to_sql(SLICE as u64)))?;
         }
         Ok(removed > 0)
     }

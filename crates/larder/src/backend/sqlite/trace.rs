@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use super::{
     log_row,
-    place::position_of,
-    postings::{Key, Terms},
+    place::{position_of, to_sql},
+    postings::{Key, Terms, stream_term},
     row::{Columns, StoredEvent, checksum, event_columns, split_tags},
 };
 use crate::{
@@ -51,6 +51,13 @@ pub(super) fn leave(connection: &Connection, log: &str, event: &StoredEvent<'_>)
     Ok(())
 }
 
+/// Removes the posting of an event that left its stream, and names it.
+pub(super) fn leave_stream(connection: &Connection, stream: i64, seq_nr: u64) -> Result<Key> {
+    let key = (stream_term(stream), seq_nr);
+    remove_postings(connection, &[key])?;
+    Ok(key)
+}
+
 /// Removes an event or trace and what the table holds of its postings, and names those.
 pub(super) fn remove(
     connection: &Connection,
@@ -60,12 +67,15 @@ pub(super) fn remove(
 ) -> Result<Vec<Key>> {
     connection.prepare_cached("DELETE FROM event WHERE place = ?1")?.execute([event.columns.place])?;
     let tags = split_tags(event.columns.tags);
-    let tags = tags.iter().map(String::as_str);
-    let postings = terms.postings(log, position_of(event.columns.place), event.columns.event_type, tags);
-    let keys: Vec<Key> = postings.map(|(key, _)| key).collect();
-    let mut delete = connection.prepare_cached("DELETE FROM posting WHERE term = ?1 AND position = ?2")?;
-    for (term, position) in &keys {
-        delete.execute((term, super::place::to_sql(*position)))?;
-    }
+    let keys: Vec<Key> = terms.postings(event.indexed(log, &tags)?).map(|(key, _)| key).collect();
+    remove_postings(connection, &keys)?;
     Ok(keys)
+}
+
+fn remove_postings(connection: &Connection, keys: &[Key]) -> Result<()> {
+    let mut delete = connection.prepare_cached("DELETE FROM posting WHERE term = ?1 AND key = ?2")?;
+    for (term, key) in keys {
+        delete.execute((term, to_sql(*key)))?;
+    }
+    Ok(())
 }

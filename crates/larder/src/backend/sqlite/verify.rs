@@ -1,8 +1,9 @@
 //! Re-checks everything stored: checksums, contiguity, indexes against what they index, kept conditions.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::{
     append_id, condition,
@@ -12,7 +13,7 @@ use super::{
     postings::Terms,
     row::{StoredEvent, event_columns, split_tags},
     shared::Shared,
-    trace,
+    sweep,
 };
 use crate::{
     backend::{Finding, Progress, VerifyReport},
@@ -27,8 +28,18 @@ const STEP: u64 = 10_000;
 pub(super) fn run(shared: &Shared, progress: &Progress) -> Result<VerifyReport> {
     shared.pool.snapshot(|connection| {
         let report = VerifyReport::default();
-        let mut verifier =
-            Verifier { connection, terms: &shared.terms, report, progress, total: 0, postings: 0 };
+        let sweeping = sweep::is_pending(connection)?;
+        let newest = HashMap::new();
+        let mut verifier = Verifier {
+            connection,
+            terms: &shared.terms,
+            report,
+            progress,
+            total: 0,
+            postings: 0,
+            sweeping,
+            newest,
+        };
         verifier.structure()?;
         let logs = log_row::all_logs(connection)?;
         verifier.total = logs.iter().map(|(_, log)| log.head).sum();
@@ -52,6 +63,17 @@ struct Verifier<'a> {
     total: u64,
     /// How many rows of the table of postings belong to an event.
     postings: u64,
+    /// Whether hidden events still wait to be swept.
+    sweeping: bool,
+    /// Of each stream, what lies above `merged`.
+    newest: HashMap<i64, Newest>,
+}
+
+/// The part of a stream that is not in the table yet.
+struct Newest {
+    log: Arc<str>,
+    first: u64,
+    last: u64,
 }
 
 impl Verifier<'_> {
@@ -123,36 +145,77 @@ impl Verifier<'_> {
         if position > log.head {
             self.find(name, Some(position), format!("above the log's head {}", log.head));
         }
-        let stream = trace::name_of(self.connection, stored.stream);
-        if let Err(error) = stream.and_then(|stream| stored.check(name, stream.as_deref())) {
+        let stream = match stored.stream {
+            Some(stream) => log_row::stream_name(self.connection, stream)?,
+            None => None,
+        };
+        if stored.stream.is_some() && stream.is_none() {
+            self.find(name, Some(position), "an event of an unknown stream");
+        } else if let Err(error) = stored.check(name, stream.as_ref().map(|(name, _)| name.as_str())) {
             self.find(name, Some(position), error.to_string());
         }
+        let mark = stream.map_or(0, |(_, mark)| mark);
+        let below_mark = stored.stream.is_some() && stored.columns.seq_nr <= to_sql(mark);
+        if !stored.is_trace() && !self.sweeping && (position <= log.trimmed || below_mark) {
+            self.find(name, Some(position), "hidden by a mark, although nothing waits to be swept");
+        }
+        self.given_id(name, log, stored)?;
+        self.follow(name, log, stored)?;
         self.index_entries(name, log, stored)
+    }
+
+    /// An id given by the caller is indexed.
+    fn given_id(&mut self, name: &Arc<str>, log: &LogRow, stored: &StoredEvent<'_>) -> Result<()> {
+        let Some(id) = stored.columns.id.and_then(|id| Uuid::from_slice(id).ok()) else { return Ok(()) };
+        let known = append_id::find(self.connection, log.number, id);
+        let position = stored.position();
+        let is_there = known.is_ok_and(|known| {
+            known.is_some_and(|known| {
+                (known.appended.first_position..=known.appended.last_position).contains(&position)
+            })
+        });
+        if !is_there {
+            self.find(name, Some(position.get()), format!("event id {id} is missing in its index"));
+        }
+        Ok(())
+    }
+
+    /// Follows the newest events of each stream, which are not in the table yet: the tail bounds how many.
+    fn follow(&mut self, name: &Arc<str>, log: &LogRow, stored: &StoredEvent<'_>) -> Result<()> {
+        let (Some(stream), position) = (stored.stream, stored.position().get()) else { return Ok(()) };
+        if position <= log.merged {
+            return Ok(());
+        }
+        let seq_nr = from_sql(stored.columns.seq_nr)?;
+        let start = || Newest { log: name.clone(), first: seq_nr, last: seq_nr.saturating_sub(1) };
+        let newest = self.newest.entry(stream).or_insert_with(start);
+        let expected = newest.last + 1;
+        newest.last = seq_nr;
+        if seq_nr != expected {
+            self.find(
+                name,
+                Some(position),
+                format!("seq_nr {seq_nr} where its stream goes on with {expected}"),
+            );
+        }
+        Ok(())
     }
 
     /// Looks up an event's postings. Above `merged` the table may hold them already, and need not.
     fn index_entries(&mut self, name: &Arc<str>, log: &LogRow, stored: &StoredEvent<'_>) -> Result<()> {
         let position = stored.position().get();
         let tags = split_tags(stored.columns.tags);
-        let tags = tags.iter().map(String::as_str);
-        let sql =
-            "SELECT EXISTS (SELECT 1 FROM posting WHERE term = ?1 AND position = ?2 AND type_hash = ?3)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM posting WHERE term = ?1 AND key = ?2 AND value = ?3)";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut missing = 0;
-        for ((term, position), type_hash) in
-            self.terms.postings(log.number, position, stored.columns.event_type, tags)
-        {
-            let found: bool = statement.query_row((term, to_sql(position), type_hash), |row| row.get(0))?;
+        for ((term, key), value) in self.terms.postings(stored.indexed(log.number, &tags)?) {
+            let found: bool = statement.query_row((term, to_sql(key), to_sql(value)), |row| row.get(0))?;
             self.postings += u64::from(found);
             self.report.index_entries += u64::from(found);
             missing += u64::from(!found);
         }
         if missing > 0 && position <= log.merged {
-            self.find(
-                name,
-                Some(position),
-                format!("{missing} entries of the index of tags and types are missing"),
-            );
+            self.find(name, Some(position), format!("{missing} of its entries in the index are missing"));
         }
         Ok(())
     }
@@ -174,9 +237,9 @@ impl Verifier<'_> {
 
     /// Streams have no holes, and start right after their marks (or below, while that waits to be swept).
     fn streams(&mut self) -> Result<()> {
-        let sql = "SELECT event.stream, seq_nr, mark, stream.name, log.name FROM event
-                   JOIN stream ON stream.stream = event.stream JOIN log ON log.log = stream.log
-                   WHERE event.stream IS NOT NULL AND log.name IS NOT NULL ORDER BY event.stream, seq_nr";
+        let sql = "SELECT -term, key, mark, stream.name, log.name FROM posting
+                   CROSS JOIN stream ON stream.stream = -term CROSS JOIN log ON log.log = stream.log
+                   WHERE term < 0 AND value <= log.merged AND log.name IS NOT NULL ORDER BY term, key";
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         let mut previous: Option<(i64, u64)> = None;
@@ -184,13 +247,50 @@ impl Verifier<'_> {
             let (stream, seq_nr): (i64, u64) = (row.get(0)?, from_sql(row.get(1)?)?);
             let follows = match previous {
                 Some((same, last)) if same == stream => seq_nr == last + 1,
-                _ => seq_nr <= from_sql(row.get(2)?)? + 1,
+                _ => {
+                    self.end_of_stream(previous)?;
+                    seq_nr <= from_sql(row.get(2)?)? + 1
+                }
             };
             if !follows {
                 let (name, log): (String, String) = (row.get(3)?, row.get(4)?);
                 self.find(&log, None, format!("a hole in stream {name} before seq_nr {seq_nr}"));
             }
             previous = Some((stream, seq_nr));
+        }
+        self.end_of_stream(previous)?;
+        // What is left has nothing in the table.
+        for stream in self.newest.keys().copied().collect::<Vec<_>>() {
+            let mark = log_row::stream_name(self.connection, stream)?.map_or(0, |(_, mark)| mark);
+            self.end_of_stream(Some((stream, mark)))?;
+        }
+        self.marks()
+    }
+
+    /// The newest events of a stream go on where the table ends.
+    fn end_of_stream(&mut self, last: Option<(i64, u64)>) -> Result<()> {
+        let Some((stream, last)) = last else { return Ok(()) };
+        let Some(Newest { log, first, .. }) = self.newest.remove(&stream) else { return Ok(()) };
+        if first > last + 1 {
+            let name =
+                log_row::stream_name(self.connection, stream)?.map_or_else(String::new, |(name, _)| name);
+            self.find(&log, None, format!("a hole in stream {name} before seq_nr {first}"));
+        }
+        Ok(())
+    }
+
+    /// The position of a mark is that of a trace, or of an event that was forgotten.
+    fn marks(&mut self) -> Result<()> {
+        let sql = "SELECT stream.name, log.name, mark_position FROM stream JOIN log USING (log)
+                   LEFT JOIN event ON event.place = (log.log << 47 | mark_position)
+                   WHERE log.name IS NOT NULL AND mark_position > 0
+                     AND (mark = 0 OR mark_position > log.head OR (payload IS NOT NULL AND NOT ?1))";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([self.sweeping])?;
+        while let Some(row) = rows.next()? {
+            let (stream, log): (String, String) = (row.get(0)?, row.get(1)?);
+            let position = from_sql(row.get(2)?)?;
+            self.find(&log, Some(position), format!("the mark of stream {stream} is not at a hidden event"));
         }
         Ok(())
     }

@@ -18,9 +18,10 @@ use super::{
     error::is_full,
     log_row::LogRow,
     place::{MAX_LOG, to_sql},
-    postings::{Key, Merge, Merged, Postings, Tail},
+    postings::{Key, Merge, Merged, Postings, Tail, TailState},
     queue::Job,
     shared::Shared,
+    stream_index::StreamIndex,
     sweep,
 };
 use crate::{
@@ -72,8 +73,8 @@ enum GroupError {
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) logs: HashMap<Arc<str>, WriterLog>,
-    /// What a batch has changed in memory, to be taken back if it is refused.
-    pub(super) undo: Vec<Undo>,
+    /// What a batch has changed in memory, to be taken back if it is refused and others are not.
+    pub(super) undo: Option<Vec<Undo>>,
     /// The time of the running transaction, in microseconds since 1970.
     pub(super) now: u64,
     data_version: i64,
@@ -116,7 +117,7 @@ impl Writer {
         let writer = Self {
             connection,
             logs: HashMap::new(),
-            undo: Vec::new(),
+            undo: None,
             now: 0,
             data_version: 0,
             yielding: 0,
@@ -240,12 +241,13 @@ impl Writer {
         shared: &Shared,
         requests: &[&CommitRequest],
     ) -> Result<Vec<Result<CommitReply>>> {
+        let alone = requests.len() == 1;
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            match self.apply(shared, request) {
+            match self.apply(shared, request, alone) {
                 Ok(reply) => answers.push(Ok(reply)),
-                // A batch that is not plain is alone: all of its transaction can go.
-                Err(Failure::Refused(error)) if !is_plain(request) => return Err(error),
+                // What it wrote before it was refused goes with the transaction, which is its own.
+                Err(Failure::Refused(error)) if alone && request.operations.len() > 1 => return Err(error),
                 Err(Failure::Refused(error)) => answers.push(Err(error)),
                 Err(Failure::Broken(error)) => return Err(error),
             }
@@ -254,18 +256,22 @@ impl Writer {
     }
 
     /// Executes a batch in the open transaction: all of it, or nothing.
-    fn apply(&mut self, shared: &Shared, request: &CommitRequest) -> Result<CommitReply, Failure> {
+    fn apply(
+        &mut self,
+        shared: &Shared,
+        request: &CommitRequest,
+        alone: bool,
+    ) -> Result<CommitReply, Failure> {
         if let Some(id) = request.id
             && let Some(reply) = batch_id::find(&self.connection, id, request.operations.len(), self.now)?
         {
             return Ok(reply);
         }
-        // One that is not plain is alone in its transaction, which goes as a whole if it is refused.
-        let scoped = request.operations.len() > 1 && is_plain(request);
+        let scoped = request.operations.len() > 1 && !alone;
         if scoped {
             self.run("SAVEPOINT batch").written()?;
         }
-        self.undo.clear();
+        self.undo = scoped.then(Vec::new);
         let outcomes = match self.operate_all(shared, &request.operations) {
             Ok(outcomes) => outcomes,
             Err(Failure::Refused(error)) if scoped => {
@@ -380,7 +386,7 @@ impl Writer {
         for (_, log) in self.logs.drain() {
             log.tail.write().retract(log.committed_head);
         }
-        self.undo.clear();
+        self.undo = None;
     }
 
     /// Housekeeping while nobody waits.
@@ -428,6 +434,17 @@ impl Writer {
         self.sweeping = true;
     }
 
+    /// Looks at the streams of a loaded log, as the running transaction sees them.
+    pub(super) fn with_streams<T>(
+        &self,
+        log: &str,
+        look: impl FnOnce(&StreamIndex<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let known = &self.logs[log];
+        let tail = known.tail.read();
+        look(&StreamIndex::new(&self.connection, &known.row, &known.layers(&tail)))
+    }
+
     /// A log that is known to be loaded.
     pub(super) fn log_mut(&mut self, name: &str) -> &mut WriterLog {
         self.logs.get_mut(name).expect("it was loaded for this operation")
@@ -463,7 +480,9 @@ impl Writer {
             }
             self.create_log(name, next, 0).written()?;
             self.load_log(shared, name)?;
-            self.undo.push(Undo::Log { log: name.clone() });
+            if let Some(undo) = &mut self.undo {
+                undo.push(Undo::Log { log: name.clone() });
+            }
         }
         Ok(self.log_mut(name))
     }
@@ -475,6 +494,21 @@ impl Writer {
 }
 
 impl WriterLog {
+    /// Takes postings out of memory, with the running transaction.
+    pub(super) fn forget(&mut self, keys: Vec<Key>) {
+        for key in &keys {
+            self.postings.remove(key);
+        }
+        self.forgotten.extend(keys);
+        self.dirty = true;
+    }
+
+    /// The postings in memory, those of the running transaction last.
+    pub(super) fn layers<'a>(&'a self, tail: &'a TailState) -> [&'a Postings; 3] {
+        let [frozen, active] = tail.layers();
+        [frozen, active, &self.postings]
+    }
+
     pub(super) fn new(row: LogRow, tail: Arc<Tail>) -> Self {
         Self {
             row,

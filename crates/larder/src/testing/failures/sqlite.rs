@@ -200,9 +200,9 @@ pub(in crate::testing) fn fl_02_verify_compares_the_index_with_the_events(_: &dy
     store.close().wait()?;
     let original = std::fs::read(&path)?;
     for sql in [
-        "DELETE FROM posting WHERE position = (SELECT min(position) FROM posting)",
-        "UPDATE posting SET position = position + 1000000 WHERE position = (SELECT min(position) FROM posting)",
-        "UPDATE posting SET type_hash = type_hash + 1 WHERE position = (SELECT min(position) FROM posting)",
+        "DELETE FROM posting WHERE key = (SELECT min(key) FROM posting)",
+        "UPDATE posting SET key = key + 1000000 WHERE key = (SELECT min(key) FROM posting)",
+        "UPDATE posting SET value = value + 1 WHERE key = (SELECT min(key) FROM posting)",
         "INSERT INTO posting VALUES (12345, 7, 8)",
     ] {
         std::fs::write(&path, &original)?;

@@ -41,14 +41,15 @@ CREATE TABLE event (
     payload     ANY                   -- TEXT: JSON; BLOB: bytes
 ) STRICT;
 
-CREATE UNIQUE INDEX event_by_stream ON event (stream, seq_nr) WHERE stream IS NOT NULL;
-
--- Which events carry a term (a tag or a type, hashed together with its log), through `log.merged`.
+-- The one index of events, complete through `log.merged`; the newest entries are in memory, until they are
+-- merged in sorted slices.
+--   A tag or a type: term > 0, its hash; key = position; value = a hash of the event's type.
+--   A stream:        term < 0, its number negated; key = seq_nr; value = position.
 CREATE TABLE posting (
-    term      INTEGER NOT NULL,
-    position  INTEGER NOT NULL,
-    type_hash INTEGER NOT NULL,
-    PRIMARY KEY (term, position)
+    term  INTEGER NOT NULL,
+    key   INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (term, key)
 ) STRICT, WITHOUT ROWID;
 
 -- Event ids given by callers, and what the append that carried them answered.
