@@ -157,11 +157,11 @@ fn read_stream(
     let name: Arc<str> = name.into();
     let mut reading = StreamReading { request, name, previous: None, plan: &plan, collector };
     if request.descending {
-        if reading.from_memory(moment)? {
-            reading.from_table(moment, stream.number)?;
+        if reading.read_memory(moment)? {
+            reading.read_table(moment, stream.number)?;
         }
-    } else if reading.from_table(moment, stream.number)? {
-        reading.from_memory(moment)?;
+    } else if reading.read_table(moment, stream.number)? {
+        reading.read_memory(moment)?;
     }
     Ok(Some(()))
 }
@@ -209,7 +209,7 @@ struct StreamReading<'a, 'b> {
 
 impl StreamReading<'_, '_> {
     /// Takes what the table holds; false once the page is full.
-    fn from_table(&mut self, moment: &Moment<'_>, stream: i64) -> Result<bool> {
+    fn read_table(&mut self, moment: &Moment<'_>, stream: i64) -> Result<bool> {
         let StreamPlan { from, to, .. } = *self.plan;
         let log = &moment.log;
         if log.merged == 0 || from > to {
@@ -229,7 +229,7 @@ impl StreamReading<'_, '_> {
     }
 
     /// Takes what the tail holds; false once the page is full.
-    fn from_memory(&mut self, moment: &Moment<'_>) -> Result<bool> {
+    fn read_memory(&mut self, moment: &Moment<'_>) -> Result<bool> {
         let mut statement = moment.connection.prepare_cached(EVENT)?;
         for entry in &self.plan.newest {
             let mut rows = statement.query([place(moment.log.number, entry.position)])?;

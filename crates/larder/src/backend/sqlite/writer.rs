@@ -247,7 +247,9 @@ impl Writer {
             match self.apply(shared, request, alone) {
                 Ok(reply) => answers.push(Ok(reply)),
                 // What it wrote before it was refused goes with the transaction, which is its own.
-                Err(Failure::Refused(error)) if alone && request.operations.len() > 1 => return Err(error),
+                Err(Failure::Refused(error)) if alone && may_write_before_refusing(request) => {
+                    return Err(error);
+                }
                 Err(Failure::Refused(error)) => answers.push(Err(error)),
                 Err(Failure::Broken(error)) => return Err(error),
             }
@@ -521,6 +523,11 @@ impl WriterLog {
             dirty: false,
         }
     }
+}
+
+/// Whether a refused batch may leave something to take back: a single append or guard checks before it writes.
+fn may_write_before_refusing(request: &CommitRequest) -> bool {
+    request.operations.len() > 1 || !is_plain(request)
 }
 
 /// Whether a batch only appends and guards, so that it can share its transaction with others.
