@@ -89,7 +89,9 @@ pub trait WriteKind: crate::page::sealed::Sealed + Send + Sync + 'static {
 /// A write as a value: await it, [wait](Write::wait) on it, or add it to a
 /// [`WriteBatch`](crate::WriteBatch).
 ///
-/// Nothing happens until then. Once polled it is on its way: dropping it no longer cancels the commit.
+/// Nothing happens until then. Once polled it is on its way, and dropping it does not cancel the commit: one that
+/// was dropped, by a timeout say, may have happened. (Only while its store is still being opened, or the queue of
+/// writes is full, does dropping it take it back.)
 ///
 /// ```
 /// use larder::{NewEvent, Store};
