@@ -3,12 +3,9 @@
 //!
 //! `LARDER_SEED` replays the choices of a run (though not how the threads met), `LARDER_ATTEMPTS` makes it longer.
 
-mod alternating;
 mod broken;
 mod checker;
 mod claim;
-#[cfg(feature = "sqlite")]
-mod command;
 mod processes;
 mod workload;
 

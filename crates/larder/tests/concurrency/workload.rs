@@ -30,7 +30,7 @@ impl Writer {
         // Each writer has numbers, and so event ids, of its own.
         let own =
             name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        Ok(Self { store, log, name, numbers: Numbers::new(own), next: 0, seen: Position::START })
+        Ok(Self { store, log, name, numbers: Numbers(own), next: 0, seen: Position::START })
     }
 
     /// Tries so often, and tells what came of it.
@@ -151,13 +151,9 @@ impl Writer {
 }
 
 /// A small deterministic source of numbers (SplitMix64).
-pub(crate) struct Numbers(u64);
+struct Numbers(u64);
 
 impl Numbers {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -166,16 +162,16 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    pub(crate) fn one_of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+    fn one_of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[usize::try_from(self.below(choices.len() as u64)).expect("an index fits")]
     }
 
     /// Each with a chance of one in three.
-    pub(crate) fn some_of<'a>(&mut self, choices: &[&'a str]) -> Vec<&'a str> {
+    fn some_of<'a>(&mut self, choices: &[&'a str]) -> Vec<&'a str> {
         choices.iter().copied().filter(|_| self.below(3) == 0).collect()
     }
 }
