@@ -184,7 +184,8 @@ impl fmt::Display for ErrorKind {
 /// let error = Store::memory().event_log("no spaces please").unwrap_err();
 /// assert!(matches!(error.kind(), ErrorKind::InvalidArgument { field: "log", .. }));
 /// ```
-#[derive(Debug)]
+///
+/// Its `Debug` form is for people, since that is what a `main` that returns it prints; `{:#?}` shows the parts.
 pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
@@ -323,6 +324,24 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.debug_tuple("Error").field(&self.0).finish();
+        }
+        write!(f, "{self}")?;
+        if let Some(hint) = self.get_hint() {
+            write!(f, "\n\nhint: {hint}")?;
+        }
+        let mut source = self.source();
+        while let Some(error) = source {
+            write!(f, "\n\ncaused by: {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
@@ -332,5 +351,20 @@ impl StdError for Error {
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_for_people_and_its_alternate_form_for_parts() {
+        let error = Error::new(ErrorKind::Locked).during("open store").with("path", "x.db").hint("wait");
+        let error = error.caused_by("SQLITE_BUSY");
+        let told =
+            "open store: locked by another process (path: x.db)\n\nhint: wait\n\ncaused by: SQLITE_BUSY";
+        assert_eq!(format!("{error:?}"), told);
+        assert!(format!("{error:#?}").contains("kind: Locked"));
     }
 }

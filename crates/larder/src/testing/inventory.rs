@@ -41,7 +41,7 @@ pub fn run(name: &str, module: &str, fixture: impl FnOnce() -> Box<dyn Fixture>)
     }
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => panic!("{test}: {error} ({error:?})"),
+        Ok(Err(error)) => panic!("{test}: {error:?}"),
         Err(panic) => resume_unwind(panic),
     }
 }
