@@ -41,7 +41,8 @@ pub(super) fn open_writer(config: &SqliteConfig) -> Result<Connection> {
     }
     let mut connection = connect(config, Role::Writer)?;
     match state_of(&connection)? {
-        FileState::Ours => {}
+        FileState::Ours if config.read_only => {}
+        FileState::Ours => write_ahead(&connection)?,
         FileState::Empty if config.read_only => {
             return Err(Error::new(ErrorKind::Incompatible).with("found", "an empty file"));
         }
@@ -156,18 +157,31 @@ fn state_of(connection: &Connection) -> Result<FileState> {
 /// Makes an empty file a store. Another process may be at it too: who comes second finds it done.
 fn create(connection: &mut Connection) -> Result<()> {
     connection.pragma_update(None, "page_size", 4096)?;
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(Error::new(ErrorKind::Unsupported)
-            .with("journal mode", mode)
-            .hint("is the file on a network drive?"));
-    }
+    write_ahead(connection)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let FileState::Empty = state_of(&transaction)? {
         create_schema(&transaction)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Makes sure that the file has a write-ahead log: another tool may have taken it away, and with a rollback
+/// journal a commit is not durable before the directory is synced, which SQLite leaves out.
+fn write_ahead(connection: &Connection) -> Result<()> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    // The statement says "wal" before it commits the switch: only its end shows whether that worked.
+    let mut statement = connection.prepare("PRAGMA journal_mode = wal")?;
+    let modes = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    match modes.first() {
+        Some(mode) if mode == "wal" => Ok(()),
+        mode => Err(Error::new(ErrorKind::Unsupported)
+            .with("journal mode", mode.cloned().unwrap_or_default())
+            .hint("is the file on a network drive?")),
+    }
 }
 
 fn create_schema(connection: &Connection) -> Result<()> {
