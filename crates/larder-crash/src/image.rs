@@ -80,8 +80,11 @@ impl Disk {
     /// Goes one entry further.
     pub fn apply(&mut self, number: usize, entry: &Entry) {
         match entry {
-            Entry::Create { file, syncs_directory } => {
-                self.link(*file, *syncs_directory);
+            Entry::Open { file, creates, syncs_directory } => {
+                if *creates {
+                    self.link(*file);
+                }
+                self.inode(*file).syncs_directory |= *syncs_directory;
             }
             Entry::Write { file, offset, data } => {
                 let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
@@ -108,9 +111,9 @@ impl Disk {
         }
     }
 
-    fn link(&mut self, file: usize, syncs_directory: bool) -> usize {
+    fn link(&mut self, file: usize) -> usize {
         let inode = self.inodes.len();
-        self.inodes.push(Inode { syncs_directory, ..Inode::default() });
+        self.inodes.push(Inode::default());
         self.current.insert(file, inode);
         self.name_changes.push(NameChange::Link { file, inode });
         inode
@@ -119,7 +122,7 @@ impl Disk {
     fn inode(&mut self, file: usize) -> &mut Inode {
         let number = match self.current.get(&file) {
             Some(inode) => *inode,
-            None => self.link(file, false),
+            None => self.link(file),
         };
         &mut self.inodes[number]
     }
@@ -307,7 +310,7 @@ mod tests {
     #[test]
     fn what_was_synced_is_in_every_image_and_the_rest_is_not() {
         let disk = disk(&[
-            Entry::Create { file: 0, syncs_directory: true },
+            Entry::Open { file: 0, creates: true, syncs_directory: true },
             write(0, 0, 1, 1024),
             Entry::Sync { file: 0, through: 2 },
             write(0, 512, 2, 1024),
@@ -329,7 +332,7 @@ mod tests {
     #[test]
     fn a_sync_covers_only_what_was_written_before_it_began() {
         let disk = disk(&[
-            Entry::Create { file: 0, syncs_directory: true },
+            Entry::Open { file: 0, creates: true, syncs_directory: true },
             write(0, 0, 1, 10),
             write(0, 0, 2, 10),
             Entry::Sync { file: 0, through: 2 },
@@ -341,11 +344,11 @@ mod tests {
     #[test]
     fn names_come_and_go_in_order() {
         let disk = disk(&[
-            Entry::Create { file: 0, syncs_directory: false },
-            Entry::Create { file: 1, syncs_directory: true },
+            Entry::Open { file: 0, creates: true, syncs_directory: false },
+            Entry::Open { file: 1, creates: true, syncs_directory: true },
             Entry::Sync { file: 1, through: 2 },
             Entry::Delete { file: 1, syncs_directory: false },
-            Entry::Create { file: 2, syncs_directory: false },
+            Entry::Open { file: 2, creates: true, syncs_directory: false },
         ]);
         let names = |loss, seed| {
             let image = disk.image(loss, &mut Random::new(seed));
@@ -362,7 +365,7 @@ mod tests {
     #[test]
     fn a_later_sync_does_not_save_what_a_failed_one_gave_up() {
         let mut entries = vec![
-            Entry::Create { file: 0, syncs_directory: true },
+            Entry::Open { file: 0, creates: true, syncs_directory: true },
             write(0, 0, 1, 10),
             Entry::SyncFailed { file: 0 },
             Entry::Sync { file: 0, through: 3 },

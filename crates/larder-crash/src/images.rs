@@ -104,9 +104,9 @@ struct Workload {
 }
 
 /// Notes what is submitted and answered, and how far the trace was by then.
-struct Marking<'a> {
-    recorder: &'a Recorder,
-    ledger: &'a Ledger,
+pub(crate) struct Marking<'a> {
+    pub(crate) recorder: &'a Recorder,
+    pub(crate) ledger: &'a Ledger,
 }
 
 impl Witness for Marking<'_> {
@@ -128,7 +128,10 @@ fn record(seed: u64, options: &Options) -> Result<Workload, Failure> {
     let ledger = Ledger::default();
     let witness = Marking { recorder: &recorder, ledger: &ledger };
     for phase in 0..PHASES {
-        let store = Store::open(Config::sqlite(&path).vfs(shim.name())).wait().or_unusable("open")?;
+        let config = Config::sqlite(&path).vfs(shim.name());
+        // Every other workload is long enough for the index of tags to be merged.
+        let config = if seed.is_multiple_of(2) { config.merge_at(50) } else { config };
+        let store = Store::open(config).wait().or_unusable("open")?;
         let steps = phase * STEPS_PER_PHASE..(phase + 1) * STEPS_PER_PHASE;
         let mut random = Random::of(seed, u64::from(phase));
         thread::scope(|scope| {
@@ -204,7 +207,8 @@ fn check_images(
         let mut seen = HashSet::new();
         let mut made = 0;
         for round in 0..40 {
-            made += make_images(workload, seed ^ round, quota - made, &mut seen, &mut |job| {
+            let Workload { trace, ledger } = workload;
+            made += make_images(trace, ledger, seed ^ round, quota - made, &mut seen, &mut |job| {
                 sender.send(job).is_ok()
             });
             if made >= quota || workers.iter().all(thread::ScopedJoinHandle::is_finished) {
@@ -220,13 +224,14 @@ fn check_images(
 
 /// Goes through the trace once, and makes about `quota` images that are not in `seen`.
 fn make_images(
-    workload: &Workload,
+    trace: &Trace,
+    ledger: &Ledger,
     seed: u64,
     quota: u64,
     seen: &mut HashSet<(u64, usize)>,
     send: &mut dyn FnMut(Job) -> bool,
 ) -> u64 {
-    let entries = &workload.trace.entries;
+    let entries = &trace.entries;
     let candidates = (entries.len() * Loss::ALL.len()) as u64;
     let (mut disk, mut made) = (Disk::default(), 0);
     let mut random = Random::new(seed);
@@ -239,7 +244,7 @@ fn make_images(
             }
             let point = number + 1;
             let image = disk.image(loss, &mut random);
-            if seen.insert((fingerprint(&image), workload.ledger.acknowledged(point))) {
+            if seen.insert((fingerprint(&image), ledger.acknowledged(point))) {
                 made += 1;
                 if !send(Job { point, loss, image }) {
                     return made;
@@ -288,8 +293,33 @@ fn work(
     }
 }
 
+/// Checks this many images from anywhere in a trace, and answers how many there were.
+pub(crate) fn check_some_images(
+    trace: &Trace,
+    ledger: &Ledger,
+    seed: u64,
+    quota: u64,
+) -> Result<u64, Failure> {
+    let mut jobs = Vec::new();
+    let mut keep = |job: Job| {
+        jobs.push(job);
+        true
+    };
+    make_images(trace, ledger, seed, quota, &mut HashSet::new(), &mut keep);
+    for job in &jobs {
+        let directory = scratch()?;
+        write_image(trace, &job.image, directory.path())?;
+        check_image(&directory.path().join(FILE), ledger, job.point).map_err(|violation| {
+            let place =
+                format!("power cut after {} disk calls, loss {:?}, image seed {seed}", job.point, job.loss);
+            Violation::of(violation.promise, format!("{} [{place}]", violation.found))
+        })?;
+    }
+    Ok(jobs.len() as u64)
+}
+
 /// Reopens an image with the operating system's VFS, and compares.
-fn check_image(path: &Path, ledger: &Ledger, point: usize) -> Result<(), Violation> {
+pub(crate) fn check_image(path: &Path, ledger: &Ledger, point: usize) -> Result<(), Violation> {
     let open = || Store::open(Config::sqlite(path)).wait();
     let store = open().or_unusable("open an image")?;
     let contents = check_contents(&store, ledger, point)?;

@@ -2,6 +2,7 @@
 //!
 //! - [`images`]: power cuts, on a recorded trace of what SQLite did to its files
 //! - [`kill`]: processes that are killed while they write
+//! - [`faults`]: calls to the disk that fail
 //!
 //! All compare a reopened store with a [`ledger`] of what was submitted and answered; the workload ([`step`])
 //! is derived from a seed. Each harness is proved by a store or a disk that it must catch. How to run them for
@@ -16,6 +17,8 @@ mod violation;
 mod writer;
 
 pub mod child;
+pub mod faults;
+pub mod faulty;
 pub mod image;
 pub mod images;
 pub mod kill;

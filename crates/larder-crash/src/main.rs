@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 use larder_crash::{
     Failure,
     child::{self, ChildOptions, Chore},
+    faults,
+    faulty::{Kind, Way},
     fresh_seed, images, kill,
 };
 
@@ -37,6 +39,24 @@ enum Harness {
         #[arg(long, default_value_t = 200)]
         rounds: u32,
         /// Replays a run, as far as threads allow
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Faults: fails every call to the disk, once and from then on, and fills the disk
+    Faults {
+        /// How many workloads
+        #[arg(long, default_value_t = 1)]
+        rounds: u32,
+        /// Fail only every so-manieth call
+        #[arg(long, default_value_t = 1)]
+        every: u64,
+        /// Power cuts after each fault
+        #[arg(long, default_value_t = 4)]
+        images: u64,
+        /// Only this kind of call
+        #[arg(long)]
+        kind: Option<Kind>,
+        /// Replays a run
         #[arg(long)]
         seed: Option<u64>,
     },
@@ -77,6 +97,17 @@ fn run(harness: Harness) -> Result<(), Failure> {
         Harness::Kill { rounds, seed } => {
             let program = env::current_exe()?;
             println!("{:#?}", kill::run(&kill::Options::new(program, announced(seed), rounds))?);
+        }
+        Harness::Faults { rounds, every, images, kind, seed } => {
+            let seed = announced(seed);
+            let kinds = kind.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
+            for kind in kinds {
+                let full = if kind == Kind::Write { &[Way::Full][..] } else { &[] };
+                let ways = [&[Way::Once, Way::Sticky], full].concat();
+                let options =
+                    faults::Options { rounds, every, images, ..faults::Options::new(seed, &[kind], &ways) };
+                println!("{kind:?}: {:#?}", faults::run(&options)?);
+            }
         }
         Harness::Child { path, seed, life, writers, chore, answers_early } => {
             child::run(&ChildOptions { path, seed, life, writers, chore, answers_early })?;

@@ -13,11 +13,13 @@ use crate::vfs::{Action, DiskCall, Observer};
 /// One thing that happened to a file; files are numbered as they are met.
 #[derive(Debug, Clone)]
 pub enum Entry {
-    /// The file came into being.
-    Create {
+    /// The file was opened.
+    Open {
         /// Which.
         file: usize,
-        /// Its first sync also syncs the directory.
+        /// It came into being.
+        creates: bool,
+        /// The next sync of the file also syncs the directory.
         syncs_directory: bool,
     },
     /// Bytes were written.
@@ -147,8 +149,8 @@ impl Observer for Recorder {
             return code;
         }
         match call.action {
-            Action::Open { creates: true, syncs_directory } => {
-                self.push(path, |file| Entry::Create { file, syncs_directory });
+            Action::Open { creates, syncs_directory } if creates || syncs_directory => {
+                self.push(path, |file| Entry::Open { file, creates, syncs_directory });
             }
             Action::Write { offset, data } => {
                 self.push(path, |file| Entry::Write { file, offset, data: data.to_vec() });

@@ -39,8 +39,8 @@ pub enum Action<'a> {
     Open {
         /// There was no such file.
         creates: bool,
-        /// It is a log (write-ahead, or for rolling back): the operating system's VFS syncs the directory along with the
-        /// first sync of a new one.
+        /// It is a log (write-ahead, or for rolling back) that may be new: the operating system's VFS syncs the
+        /// directory along with the first sync.
         syncs_directory: bool,
     },
     /// Bytes are read.
@@ -209,9 +209,10 @@ unsafe extern "C" fn open(
         let code = match path {
             None => perform(),
             Some(path) => {
-                let creates = flags & ffi::SQLITE_OPEN_CREATE != 0 && !shim.exists(name);
+                let may_create = flags & ffi::SQLITE_OPEN_CREATE != 0;
+                let creates = may_create && !shim.exists(name);
                 let logs = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL;
-                let syncs_directory = flags & logs != 0;
+                let syncs_directory = may_create && flags & logs != 0;
                 shim.observe(
                     DiskCall { path, action: Action::Open { creates, syncs_directory } },
                     &mut perform,
