@@ -222,6 +222,26 @@ pub(super) struct Merge {
     written: Option<Key>,
 }
 
+/// Which postings of a tail are no longer wanted.
+#[derive(Debug)]
+pub(super) struct Forgotten<'a> {
+    /// Those that go with the open transaction.
+    pub(super) by_us: &'a [Key],
+    /// The log, if another process writes to the file too: it cannot reach this tail.
+    pub(super) by_others_in: Option<i64>,
+}
+
+impl Forgotten<'_> {
+    /// Whether another process has removed the event since, or taken it out of its stream.
+    fn by_others(&self, connection: &Connection, key: &Key, value: u64) -> Result<bool> {
+        let Some(log) = self.by_others_in else { return Ok(false) };
+        let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE place = ?1 AND (?2 > 0 OR stream = -?2))";
+        let place = place(log, position_of_posting(key, value));
+        let is_there: bool = connection.prepare_cached(sql)?.query_row((place, key.0), |row| row.get(0))?;
+        Ok(!is_there)
+    }
+}
+
 /// What a slice has led to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Merged {
@@ -237,13 +257,14 @@ impl Merge {
     /// Writes the next slice, in proportion to what the group added, into the open transaction.
     ///
     /// Merging begins when `merge_at` postings have gathered: the more, the more of them share a page of the table.
-    /// Those `forgotten` by the transaction are in the tail until it commits, and are left out.
+    /// Those `forgotten` by the transaction are in the tail until it commits, and are left out; what another process
+    /// may have forgotten is looked for in its log.
     pub(super) fn slice(
         &self,
         connection: &Connection,
         tail: &Tail,
         added: usize,
-        forgotten: &[Key],
+        forgotten: &Forgotten<'_>,
         merge_at: usize,
     ) -> Result<Merged> {
         let mut state = tail.read();
@@ -261,9 +282,9 @@ impl Merge {
         let mut insert = connection.prepare_cached(sql)?;
         let mut written = self.written;
         let mut left = state.frozen.range((from, Bound::Unbounded));
-        let forgotten: HashSet<&Key> = forgotten.iter().collect();
+        let by_us: HashSet<&Key> = forgotten.by_us.iter().collect();
         for (&key, &value) in left.by_ref().take(size) {
-            if !forgotten.contains(&key) {
+            if !by_us.contains(&key) && !forgotten.by_others(connection, &key, value)? {
                 insert.execute((key.0, to_sql(key.1), to_sql(value)))?;
             }
             written = Some(key);

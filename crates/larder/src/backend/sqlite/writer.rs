@@ -18,7 +18,7 @@ use super::{
     error::is_full,
     log_row::LogRow,
     place::{MAX_LOG, to_sql},
-    postings::{Key, Merge, Merged, Postings, Tail, TailState},
+    postings::{Forgotten, Key, Merge, Merged, Postings, Tail, TailState},
     queue::Job,
     shared::Shared,
     stream_index::StreamIndex,
@@ -80,6 +80,8 @@ pub(super) struct Writer {
     data_version: i64,
     /// How many more groups leave a gap for another process.
     yielding: u32,
+    /// Another process has written to the file since it was opened.
+    has_company: bool,
     sweeping: bool,
     /// The size of the write-ahead log after the last commit, in pages.
     wal_pages: Arc<AtomicI32>,
@@ -113,14 +115,17 @@ impl Writer {
                 Ok(())
             }))?;
         }
+        // Changes from here on are somebody else's: readers begin to remember things before the first commit.
+        let data_version = data_version(&connection)?;
         let sweeping = sweep::is_pending(&connection)?;
         let writer = Self {
             connection,
             logs: HashMap::new(),
             undo: None,
             now: 0,
-            data_version: 0,
+            data_version,
             yielding: 0,
+            has_company: false,
             sweeping,
             wal_pages,
             checkpoint_at: CHECKPOINT_PAGES,
@@ -222,14 +227,11 @@ impl Writer {
         }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.now = micros_since_epoch(shared.clock.now());
-        let version: i64 =
-            self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        let version = data_version(&self.connection)?;
         if version != self.data_version {
-            // The first look is at one's own file; a later change was somebody else's.
-            if self.data_version != 0 {
-                self.yielding = YIELDING_GROUPS;
-                self.sweeping = sweep::is_pending(&self.connection)?;
-            }
+            self.yielding = YIELDING_GROUPS;
+            self.has_company = true;
+            self.sweeping = sweep::is_pending(&self.connection)?;
             self.logs.clear();
             self.data_version = version;
         }
@@ -334,9 +336,10 @@ impl Writer {
         }
         let mut merged = Vec::new();
         for (name, log) in self.logs.iter_mut().filter(|(_, log)| log.dirty) {
-            let (added, forgotten) = (log.postings.len(), &log.forgotten);
-            let merge_at = shared.config.merge_at;
-            let slice = log.merge.slice(&self.connection, &log.tail, added, forgotten, merge_at)?;
+            let by_others_in = self.has_company.then_some(log.row.number);
+            let forgotten = Forgotten { by_us: &log.forgotten, by_others_in };
+            let (added, merge_at) = (log.postings.len(), shared.config.merge_at);
+            let slice = log.merge.slice(&self.connection, &log.tail, added, &forgotten, merge_at)?;
             if let Merged::Through(through) = slice {
                 log.row.merged = through;
             }
@@ -528,6 +531,11 @@ impl WriterLog {
 /// Whether a refused batch may leave something to take back: a single append or guard checks before it writes.
 fn may_write_before_refusing(request: &CommitRequest) -> bool {
     request.operations.len() > 1 || !is_plain(request)
+}
+
+/// A number that changes when another connection has committed.
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
 /// Whether a batch only appends and guards, so that it can share its transaction with others.
