@@ -59,6 +59,7 @@ mod inventory;
 mod lists;
 mod process;
 mod support;
+mod watched;
 
 pub use cases::{Case, Group, cases};
 pub use clock::ManualClock;

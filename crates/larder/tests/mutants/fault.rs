@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     /// A read without a limit ends early and says that was all.
     ReadsASilentPart,
     IgnoresDescending,
+    /// Pages grow beyond the bytes that were asked for.
+    IgnoresBytes,
     AfterIsInclusive,
     ThroughIsTheLastItem,
     /// Even of a page that did not look that far.

@@ -86,6 +86,7 @@ caught! {
     a_silent_part: ReadsASilentPart => ["el_06_everything_or_too_large"];
     no_way_back: IgnoresDescending => [
         "el_06_backwards", "el_12_items_are_any_of", "el_12_random_queries_match_by_definition"];
+    endless_pages: IgnoresBytes => ["el_06_a_page_is_bounded_in_bytes"];
     after_inclusive: AfterIsInclusive => ["el_12_after_is_exclusive"];
     through_too_low: ThroughIsTheLastItem => ["el_12_through_is_the_head_or_the_last_item"];
     through_too_high: ThroughIsTheHead => [

@@ -119,6 +119,7 @@ impl Mutant {
     async fn faulty_read(&self, mut request: EventRead) -> Result<Page<Event>> {
         match (self.fault, &mut request.source) {
             (Fault::IgnoresDescending, _) => request.descending = false,
+            (Fault::IgnoresBytes, _) => request.max_bytes = None,
             (Fault::AfterIsInclusive, _) => {
                 request.after = request.after.map(|after| Position::new(after.get().saturating_sub(1)));
             }

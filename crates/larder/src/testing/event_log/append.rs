@@ -88,6 +88,18 @@ pub(in crate::testing) fn el_01_recorded_at_is_the_clocks_microsecond(fixture: &
     Ok(())
 }
 
+pub(in crate::testing) fn el_01_time_before_the_epoch_is_the_epoch(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let log = orders(&store)?;
+    fixture.clock().set(SystemTime::UNIX_EPOCH - Duration::from_secs(3_600));
+    log.append("s", 0, [event("A")]).wait()?;
+    assert_eq!(everything(&log)?[0].recorded_at, SystemTime::UNIX_EPOCH);
+    fixture.clock().set(SystemTime::UNIX_EPOCH + Duration::from_secs(250_000_000_000));
+    log.append("s", 1, [event("A")]).wait()?;
+    assert_eq!(everything(&log)?[1].recorded_at, fixture.clock().now(), "some thousand years on");
+    Ok(())
+}
+
 pub(in crate::testing) fn el_01_repeated_tags_are_kept_once(fixture: &dyn Fixture) -> CaseResult {
     let store = fixture.store()?;
     let log = orders(&store)?;

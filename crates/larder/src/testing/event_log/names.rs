@@ -89,13 +89,15 @@ pub(in crate::testing) fn el_05_event_types(fixture: &dyn Fixture) -> CaseResult
     let store = fixture.store()?;
     let log = orders(&store)?;
     let long = "é".repeat(255);
-    for (n, good) in (0..).zip(["a", "order placed.v2", "日本", "'\"%_", &long]) {
+    for (n, good) in
+        (0..).zip(["a", "order placed.v2", "日本", "'\"%_", "line\nbreak", "nul\0", "nul", &long])
+    {
         log.append("s", n, [event(good)]).wait()?;
         assert_eq!(log.query(typed(good)).wait()?.items.len(), 1, "{good}");
     }
     let too_long = "é".repeat(256);
     for bad in ["", &too_long] {
-        names(&log.append("s", 5, [event(bad)]).wait().expect_err(bad), "event type", "255");
+        names(&log.append("s", 8, [event(bad)]).wait().expect_err(bad), "event type", "255");
         names(&log.query(typed(bad)).wait().expect_err(bad), "event type", "255");
     }
     Ok(())
@@ -151,6 +153,18 @@ pub(in crate::testing) fn el_05_payload_size(fixture: &dyn Fixture) -> CaseResul
         refused!(result, ErrorKind::TooLarge { field: "payload", limit: 1_048_576, actual: 1_048_577 });
     }
     assert_eq!(log.head("s").wait()?, 2);
+    Ok(())
+}
+
+pub(in crate::testing) fn el_05_metadata_size(fixture: &dyn Fixture) -> CaseResult {
+    const LIMIT: usize = 1 << 20;
+    let store = fixture.store()?;
+    let log = orders(&store)?;
+    let metadata = |size: usize| format!("{{\"m\":\"{}\"}}", "x".repeat(size - 8));
+    log.append("s", 0, [event("A").metadata_json(metadata(LIMIT))]).wait()?;
+    assert_eq!(everything(&log)?[0].metadata.as_deref(), Some(metadata(LIMIT).as_str()));
+    let result = log.append("s", 1, [event("A").metadata_json(metadata(LIMIT + 1))]).wait();
+    refused!(result, ErrorKind::TooLarge { field: "metadata", .. });
     Ok(())
 }
 

@@ -160,6 +160,41 @@ pub(in crate::testing) fn el_12_after_is_exclusive(fixture: &dyn Fixture) -> Cas
     Ok(())
 }
 
+pub(in crate::testing) fn el_12_numbers_beyond_any_log(fixture: &dyn Fixture) -> CaseResult {
+    let log = courses(fixture)?;
+    for beyond in [1 << 47, 1 << 48, 1 << 62, i64::MAX as u64, 1 << 63, u64::MAX] {
+        let beyond = Position::new(beyond);
+        assert!(log.query(Query::all()).after(beyond).wait()?.items.is_empty());
+        assert_eq!(positions(&log.query(tagged("course:c1")).descending().after(beyond).wait()?), [5, 3, 1]);
+        let condition = crate::testing::support::none(Query::all(), beyond);
+        log.append("s", Expected::Any, [event("Late")]).condition(condition).wait()?;
+        assert!(log.read("s", beyond.get()..).wait()?.items.is_empty());
+        assert!(!log.read("s", ..=beyond.get()).wait()?.items.is_empty());
+        log.forget(beyond).wait()?;
+    }
+    let head = log.info().wait()?.map_or(0, |info| info.head.get());
+    assert_eq!(log.trim(Position::new(u64::MAX)).wait()?.through, head);
+    assert!(everything(&log)?.is_empty());
+    Ok(())
+}
+
+pub(in crate::testing) fn el_12_a_query_of_many_items(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let log = orders(&store)?;
+    log.append("s", 0, (0..100).map(|n| event(&format!("T{n}")).tags([format!("t:{n}"), "all".into()])))
+        .wait()?;
+    let items =
+        |count: usize| (0..count).map(|n| QueryItem::new().tag(format!("t:{}", n * 3))).collect::<Vec<_>>();
+    let found = log.query(items(1_000)).wait()?;
+    assert!(positions(&found).into_iter().eq((1..=100).step_by(3)), "{} found", found.items.len());
+    refused!(log.query(items(1_001)).wait(), ErrorKind::TooLarge { field: "query items", limit: 1_000, .. });
+    let many_types = QueryItem::new().types((0..500).map(|n| format!("T{}", n * 2))).tag("all");
+    assert!(positions(&log.query(many_types).wait()?).into_iter().eq((1..=100).step_by(2)));
+    let condition = crate::testing::support::none(items(1_000), Position::START);
+    refused!(log.append_if([event("A")], condition).wait(), ErrorKind::ConditionFailed { .. });
+    Ok(())
+}
+
 pub(in crate::testing) fn el_12_through_is_the_head_or_the_last_item(fixture: &dyn Fixture) -> CaseResult {
     let log = courses(fixture)?;
     let at = Position::new;

@@ -163,6 +163,19 @@ pub(in crate::testing) fn el_15_concurrent_retries_write_once(fixture: &dyn Fixt
     Ok(())
 }
 
+pub(in crate::testing) fn el_15_any_uuid_is_an_id(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let log = orders(&store)?;
+    for id in [Uuid::nil(), Uuid::max(), Uuid::from_u128(1), Uuid::now_v7(), Uuid::new_v4()] {
+        let append = || log.append("s", Expected::Any, [event("A").id(id)]).wait();
+        let first = append()?;
+        assert_eq!(append()?, first, "{id}");
+        let last = log.read("s", ..).descending().limit(1).wait()?;
+        assert_eq!((last.items[0].id, last.items[0].given_id()), (id, Some(id)));
+    }
+    Ok(())
+}
+
 pub(in crate::testing) fn el_15_many_ids(fixture: &dyn Fixture) -> CaseResult {
     let store = fixture.store()?;
     let log = orders(&store)?;
