@@ -33,7 +33,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Commits a batch, all of it or nothing.
     ///
-    /// - It takes effect, or is enqueued, when first polled; dropping the future after that does not cancel it.
+    /// - It takes effect, or is enqueued, when first polled, or once there is room in the queue; dropping the future
+    ///   after that does not cancel it.
     /// - Operations run in order, and each sees the earlier ones. The first failing guard fails the batch, and
     ///   the error carries that operation's index.
     /// - A batch id seen before (and kept) writes nothing and answers as the first time.

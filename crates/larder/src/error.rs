@@ -88,7 +88,8 @@ pub enum ErrorKind {
     Closed,
     /// What is stored is not what was written. It is reported, never returned as data.
     Corrupted,
-    /// The commit may or may not have happened. Retry it under the same event ids or batch id.
+    /// The commit may or may not have happened. Open the store again, and retry it under the same event ids or batch
+    /// id: if it happened, the retry answers as the first time would have.
     CommitUnknown,
     /// An earlier commit failed, so this instance no longer writes; reads go on. Open the store again.
     Poisoned,
@@ -128,10 +129,12 @@ impl ErrorKind {
 
     /// Whether the same call may succeed later without a change by the caller.
     ///
-    /// A [`Conflict`](Self::Conflict) is not: the caller has to look at what changed first.
+    /// A [`Conflict`](Self::Conflict) is not: the caller has to look at what changed first. Neither is
+    /// [`CommitUnknown`](Self::CommitUnknown): the caller has to open the store again, and to have given ids, lest
+    /// it is written twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Locked | Self::Full | Self::CommitUnknown)
+        matches!(self, Self::Locked | Self::Full)
     }
 }
 
@@ -366,5 +369,11 @@ mod tests {
             "open store: locked by another process (path: x.db)\n\nhint: wait\n\ncaused by: SQLITE_BUSY";
         assert_eq!(format!("{error:?}"), told);
         assert!(format!("{error:#?}").contains("kind: Locked"));
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_retryable() {
+        assert!(ErrorKind::Locked.is_retryable() && ErrorKind::Full.is_retryable());
+        assert!(!ErrorKind::CommitUnknown.is_retryable() && !ErrorKind::Poisoned.is_retryable());
     }
 }
