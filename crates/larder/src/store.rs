@@ -107,10 +107,31 @@ impl Store {
         Self::with_backend(Arc::new(MemoryBackend::new(&config)))
     }
 
-    /// A store over a backend of one's own, with default limits for what is checked on the way to it.
+    /// A store over a backend of one's own, with default limits.
     #[must_use]
     pub fn with_backend(backend: Arc<dyn Backend>) -> Self {
-        let store = Self::new(Limits::default(), State::Open);
+        Self::with_backend_and_limits(backend, Limits::default())
+    }
+
+    /// A store over a backend of one's own. The limits are those of what is checked on the way to it: payloads, and
+    /// the events of an append; what bounds reads is the backend's.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use larder::{Config, Limits, NewEvent, Store, backend::memory::MemoryBackend};
+    ///
+    /// # fn main() -> larder::Result<()> {
+    /// let mut limits = Limits::default();
+    /// limits.payload_bytes = 4;
+    /// let backend = MemoryBackend::new(&Config::memory().limits(limits.clone()));
+    /// let log = Store::with_backend_and_limits(Arc::new(backend), limits).event_log("orders")?;
+    /// assert!(log.append("order-1", 0, [NewEvent::new("Placed", &12_345)]).wait().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_backend_and_limits(backend: Arc<dyn Backend>, limits: Limits) -> Self {
+        let store = Self::new(limits, State::Open);
         drop(store.inner.backend.set(backend));
         store
     }

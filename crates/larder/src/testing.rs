@@ -26,8 +26,8 @@
 //!         &self.clock
 //!     }
 //!     fn open(&self, limits: Limits) -> Result<Store> {
-//!         let config = Config::memory().clock(self.clock.clone()).limits(limits);
-//!         Ok(Store::with_backend(Arc::new(MemoryBackend::new(&config))))
+//!         let config = Config::memory().clock(self.clock.clone()).limits(limits.clone());
+//!         Ok(Store::with_backend_and_limits(Arc::new(MemoryBackend::new(&config)), limits))
 //!     }
 //! }
 //!
