@@ -23,7 +23,6 @@ pub(crate) enum Engine {
     Memory,
     Broken(Fault),
     /// With so many index entries in memory.
-    #[cfg(feature = "sqlite")]
     Sqlite {
         merge_at: usize,
     },
@@ -34,7 +33,6 @@ const READ_EVENTS: usize = 12;
 
 impl Engine {
     /// Opens a store, which is in this file if the engine has files.
-    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "only SQLite has a file"))]
     pub(crate) fn open(self, file: &Path, clock: &Arc<ManualClock>) -> Arc<dyn Backend> {
         let mut limits = Limits::default();
         limits.read_events = READ_EVENTS;
@@ -42,7 +40,6 @@ impl Engine {
         match self {
             Self::Memory => Arc::new(MemoryBackend::new(&configured(Config::memory()))),
             Self::Broken(fault) => Arc::new(Mutant::new(&configured(Config::memory()), fault)),
-            #[cfg(feature = "sqlite")]
             Self::Sqlite { merge_at } => {
                 let config = Config::sqlite(file).durability(larder::Durability::Buffered);
                 let config = configured(config.merge_at(merge_at));
@@ -62,7 +59,6 @@ impl Engine {
     ) -> Arc<dyn Backend> {
         match self {
             Self::Memory | Self::Broken(_) => backend,
-            #[cfg(feature = "sqlite")]
             Self::Sqlite { .. } => {
                 wait(backend.close()).expect("the store closes");
                 drop(backend);
