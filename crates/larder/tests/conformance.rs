@@ -35,7 +35,8 @@ fn zz_inventory() {
     }
     let inventory = Inventory::new(backends);
     // With a filter, or a process for each test, the others will not come.
-    let all_in_this_process = env::args().len() == 1 && env::var_os("NEXTEST").is_none();
+    let filtered = env::args().skip(1).any(|argument| !argument.starts_with('-'));
+    let all_in_this_process = !filtered && env::var_os("NEXTEST").is_none();
     for _ in 0..600 {
         if !all_in_this_process || inventory.is_complete() {
             break;

@@ -6,8 +6,8 @@ use super::{
     batch,
     config::{closing, memory, urls},
     event_log::{
-        append, bulk, compaction, concurrency, condition, memory_use, names, payload, query, read, retry,
-        subscription, trim,
+        append, bulk, compaction, concurrency, condition, in_flight, memory_use, names, payload, query, read,
+        retry, subscription, trim,
     },
     failures,
     fixture::Fixture,

@@ -5,6 +5,7 @@ pub(super) mod bulk;
 pub(super) mod compaction;
 pub(super) mod concurrency;
 pub(super) mod condition;
+pub(super) mod in_flight;
 pub(super) mod memory_use;
 pub(super) mod names;
 pub(super) mod payload;

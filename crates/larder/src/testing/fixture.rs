@@ -25,6 +25,8 @@ pub trait Fixture: fmt::Debug + Send + Sync {
 
     /// Opens the store. A durable backend opens the same one each time; any other may open an empty one.
     ///
+    /// Of the limits, [`read_events`](Limits::read_events) is the backend's to heed.
+    ///
     /// # Errors
     /// Those of opening.
     fn open(&self, limits: Limits) -> Result<Store>;

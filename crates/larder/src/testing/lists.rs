@@ -24,6 +24,13 @@ macro_rules! __conformance_cases {
                 el_07_head_never_goes_back,
                 el_07_head_of_an_unknown_stream,
             }
+            in_flight {
+                el_02_a_polled_write_commits_though_dropped,
+                el_02_an_unpolled_write_does_nothing,
+                el_02_awaiting_answers_as_waiting,
+                el_16_a_refused_write_leaves_its_group_alone,
+                el_16_many_writes_in_flight_of_one_thread,
+            }
             memory_use {
                 el_06_a_page_is_bounded_in_bytes,
                 el_06_iteration_holds_one_page,
@@ -285,6 +292,7 @@ macro_rules! __conformance_cases {
                 cf_03_reset_waits_for_an_idle_process_too,
                 cf_05_another_process_takes_over,
                 cf_05_closing_one_leaves_the_other,
+                cf_05_dropping_does_not_wait,
                 cf_05_the_same_file_is_one_instance,
             }
             event_log_sqlite {

@@ -1,6 +1,14 @@
 //! Cases of a SQLite file that is open elsewhere, in this process or another: cf_03, cf_05.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    future::Future as _,
+    path::PathBuf,
+    pin::Pin,
+    sync::mpsc,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
 
 use rusqlite::Connection;
 
@@ -106,6 +114,35 @@ pub(in crate::testing) fn cf_05_closing_one_leaves_the_other(_: &dyn Fixture) ->
     second.close().wait()?;
     assert!(live.try_next().wait()?.is_none());
     assert_eq!(dir.names()?, ["store.db"], "the last one cleans up");
+    Ok(())
+}
+
+pub(in crate::testing) fn cf_05_dropping_does_not_wait(_: &dyn Fixture) -> CaseResult {
+    if let Some(path) = process::role("holder") {
+        let connection = Connection::open(path)?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        process::say("holding");
+        process::listen();
+        process::done();
+    }
+    let dir = ScratchDir::new()?;
+    let path = dir.path().join("store.db");
+    fill(&path, 1)?;
+    let store = Store::open(Config::sqlite(&path).busy_timeout(Duration::from_secs(60))).wait()?;
+    let log = orders(&store)?;
+    let mut holder = process::start("holder", &path)?;
+    assert_eq!(holder.hear()?, "holding");
+    // A write is on its way, and cannot get on.
+    let mut stuck = log.append("s", 1, numbered(1));
+    let polled = Pin::new(&mut stuck).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending());
+    let (dropped, heard) = mpsc::channel();
+    thread::spawn(move || {
+        drop((stuck, log, store));
+        dropped.send(())
+    });
+    heard.recv_timeout(Duration::from_secs(10)).map_err(|_| "dropping the last handle waits")?;
+    holder.finish()?;
     Ok(())
 }
 
