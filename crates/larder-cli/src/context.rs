@@ -22,7 +22,6 @@ pub(crate) struct Context {
 enum Access {
     Read,
     Change,
-    Create,
 }
 
 impl Context {
@@ -36,9 +35,10 @@ impl Context {
         self.open(Access::Change)
     }
 
-    /// Opens the store, creating it if need be.
+    /// The store, which its first operation opens, creating it if need be: what is refused before that
+    /// leaves no file behind.
     pub(crate) fn open_or_create(&self) -> anyhow::Result<Store> {
-        self.open(Access::Create)
+        Ok(Store::lazy(self.config()?)?)
     }
 
     /// The configuration of the store that was named.
@@ -56,10 +56,10 @@ impl Context {
     fn open(&self, access: Access) -> anyhow::Result<Store> {
         let mut config = self.config()?;
         if let BackendConfig::Sqlite(sqlite) = &config.backend {
-            if access != Access::Create && !sqlite.path.exists() {
+            if !sqlite.path.exists() {
                 return Err(self.no_file(&sqlite.path).into());
             }
-        } else if access != Access::Create {
+        } else {
             self.ui.warn("the store is `memory`: it is empty at the start of every command");
         }
         if access == Access::Read {
@@ -70,7 +70,7 @@ impl Context {
 
     fn no_file(&self, path: &Path) -> Failure {
         let failure = Failure::new(ExitCode::NotFound, format!("there is no store at `{}`", path.display()))
-            .with("path", path.display().to_string());
+            .about("path", path.display().to_string());
         if self.store.is_some() {
             return failure
                 .hint("check the path after `sqlite:`; `larder import` and `larder append` create a store");
@@ -91,7 +91,7 @@ impl Context {
             1..=12 => failure.hint(format!("there is: {}", logs.join(", "))),
             _ => failure.hint("see all of them with `larder logs`"),
         }
-        .with("log", name)
+        .about("log", name)
         .into())
     }
 }

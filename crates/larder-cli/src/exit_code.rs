@@ -93,6 +93,8 @@ impl ExitCode {
             Self::Locked => {
                 "another process is writing; try again, or wait longer with `--store 'sqlite:PATH?busy_timeout=30000'`"
             }
+            Self::TooLarge => "keep what is large in a file of its own, and let the event name it",
+            Self::Io => "check the path, its permissions and the disk",
             Self::Full => "make room on the disk and run the command again",
             Self::ReadOnly => "leave `mode=ro` out of the store's URL, and check the file's permissions",
             Self::CommitUnknown => "look with `larder read` whether it was written before you repeat it",

@@ -39,6 +39,12 @@ impl Failure {
         self
     }
 
+    /// Adds what it concerns in JSON only, where the message says it already.
+    pub(crate) fn about(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.context.insert(key.to_owned(), value.into());
+        self
+    }
+
     /// Adds what can be done about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -15,7 +15,7 @@ use larder::Event;
 use serde::Serialize;
 
 pub(crate) use self::{
-    format::{bytes, clean, count},
+    format::{bytes, clean, count, counted},
     progress::{Bar, Unit},
     table::Table,
 };

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     exit_code::ExitCode,
     failure::Failure,
-    ui::{Part, Unit, count},
+    ui::{Part, Unit, counted},
 };
 
 /// Writes logs as JSON Lines: positions, sequence numbers, marks, ids and conditions included
@@ -49,9 +49,12 @@ impl Export {
         });
         context.ui.result(&result, |ui| {
             let (done, logs) = (ui.paint(Part::Good, "exported"), exported.logs.len());
-            let plural = if logs == 1 { "" } else { "s" };
             let file = ui.paint(Part::Name, file.display().to_string());
-            ui.line(format!("{done} {} events of {logs} log{plural} to {file}", count(exported.events())))
+            ui.line(format!(
+                "{done} {} of {} to {file}",
+                counted(exported.events(), "event"),
+                counted(logs as u64, "log")
+            ))
         })?;
         Ok(ExitCode::Success)
     }

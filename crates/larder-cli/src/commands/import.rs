@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     input::{Format, Input, InputOptions, Mapping, Message, TagField, TypeFrom},
     interrupt::Interrupt,
-    ui::{Part, Unit, count},
+    ui::{Part, Unit, count, counted},
 };
 
 /// Imports the rows of a file as events, or an export with `--native`
@@ -162,22 +162,26 @@ impl Import {
         });
         ui.result(&result, |ui| {
             let mut line = format!(
-                "{} {} events into log {}",
+                "{} {} into log {}",
                 ui.paint(Part::Good, "imported"),
-                count(tally.written),
+                counted(tally.written, "event"),
                 ui.paint(Part::Name, log)
             );
             if tally.written > 0 {
-                line.push_str(&format!(", positions {} to {}", tally.first_position, tally.last_position));
+                line.push_str(&format!(
+                    ", positions {} to {}",
+                    count(tally.first_position.get()),
+                    count(tally.last_position.get())
+                ));
             }
             ui.line(line)?;
             if tally.already_there > 0 {
-                ui.line(format!("  {} were there already", count(tally.already_there)))?;
+                ui.line(format!("  there already: {}", counted(tally.already_there, "event")))?;
             }
             Ok(())
         })?;
         if tally.skipped > 0 {
-            ui.warn(format!("{} rows left out; the first:", count(tally.skipped)));
+            ui.warn(format!("{} left out; the first:", counted(tally.skipped, "row")));
             for bad in &tally.bad {
                 ui.note(format!("  line {}: {}", bad.place.line, bad.reason));
             }

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     context::Context,
     exit_code::ExitCode,
-    ui::{Table, count},
+    ui::{Table, count, counted},
 };
 
 /// Lists the streams of a log, by name
@@ -66,8 +66,7 @@ impl Streams {
                 break;
             }
         }
-        let plural = if shown == 1 { "" } else { "s" };
-        ui.note(format!("{} stream{plural}", count(shown as u64)));
+        ui.note(counted(shown as u64, "stream"));
         Ok(ExitCode::Success)
     }
 }

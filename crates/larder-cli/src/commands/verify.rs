@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     context::Context,
     exit_code::ExitCode,
-    ui::{Part, Unit, clean, count},
+    ui::{Part, Unit, clean, count, counted},
 };
 
 /// Re-checks everything stored: checksums, contiguity, indexes, audited conditions
@@ -44,15 +44,14 @@ impl Verify {
                 ui.line(format!("and {} more", count(report.more_findings)))?;
             }
             let checked = format!(
-                "{} events, {} index entries, {} conditions checked",
-                count(report.events),
-                count(report.index_entries),
-                count(report.conditions)
+                "{}, {}, {} checked",
+                counted(report.events, "event"),
+                counted(report.index_entries, "index row"),
+                counted(report.conditions, "condition")
             );
             let verdict = match total {
                 0 => ui.paint(Part::Good, "sound"),
-                1 => ui.paint(Part::Bad, "1 finding"),
-                _ => ui.paint(Part::Bad, format!("{} findings", count(total))),
+                _ => ui.paint(Part::Bad, counted(total, "finding")),
             };
             ui.line(format!("{verdict}: {checked}"))?;
         }

@@ -15,6 +15,11 @@ pub(crate) fn count(number: u64) -> String {
     shown
 }
 
+/// `1 event`, `2 events`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// A size, in the unit that leaves one to four digits.
 pub(crate) fn bytes(size: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];

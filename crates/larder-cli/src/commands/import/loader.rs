@@ -46,15 +46,15 @@ pub(super) struct Loader {
     mapping: Mapping,
     skip_bad: bool,
     /// The log's head when the last chunk was committed: what lies above it is new.
-    head: Position,
+    /// `None` before the first: nothing is opened, and no file made, before there are rows.
+    head: Option<Position>,
     tally: Tally,
 }
 
 impl Loader {
     pub(super) fn new(store: &Store, mapping: Mapping, skip_bad: bool) -> anyhow::Result<Self> {
         let log = store.event_log(&mapping.log)?;
-        let head = log.info().wait()?.map_or(Position::START, |info| info.head);
-        Ok(Self { store: store.clone(), log, mapping, skip_bad, head, tally: Tally::default() })
+        Ok(Self { store: store.clone(), log, mapping, skip_bad, head: None, tally: Tally::default() })
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -114,21 +114,29 @@ impl Loader {
                 None => self.log.append_if([event], None),
             }));
         }
+        let mut head = match self.head {
+            Some(head) => head,
+            None => {
+                let info = self.log.info().wait().map_err(Refused::Commit)?;
+                info.map_or(Position::START, |info| info.head)
+            }
+        };
         let committed = batch.commit().wait().map_err(refused)?;
         for slot in slots {
             // A row whose id was seen before, in an earlier import or in this one, answers with its old position.
             let position = committed[slot].last_position;
-            if position <= self.head {
+            if position <= head {
                 self.tally.already_there += 1;
                 continue;
             }
-            self.head = position;
+            head = position;
             self.tally.written += 1;
             if self.tally.first_position == Position::START {
                 self.tally.first_position = position;
             }
             self.tally.last_position = position;
         }
+        self.head = Some(head);
         self.tally.through = rows.last().map(|row| row.place);
         Ok(())
     }
@@ -156,6 +164,9 @@ impl Loader {
     /// Says how far the import got.
     pub(super) fn progress(&self, failure: Failure) -> Failure {
         let tally = &self.tally;
+        if tally.through.is_none() && failure.code == ExitCode::InvalidArgument {
+            return failure;
+        }
         let failure = failure.with("committed events", tally.written);
         let Some(through) = tally.through else { return failure };
         let hint = failure.hint.clone();

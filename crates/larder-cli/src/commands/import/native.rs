@@ -10,7 +10,7 @@ use crate::{
     exit_code::ExitCode,
     failure::Failure,
     input::open_file,
-    ui::{Part, Unit, count},
+    ui::{Part, Unit, count, counted},
 };
 
 /// Imports an export, all of it or one log.
@@ -65,7 +65,7 @@ fn refuse_what_is_there(store: &Store, export: &Transferred, only: Option<&str>)
             );
             let hint = "import it into another store: `larder --store sqlite:NEW.db import --native …`";
             return Err(Failure::new(ExitCode::AlreadyExists, message)
-                .with("log", &*log.log)
+                .about("log", &*log.log)
                 .hint(hint)
                 .into());
         }
@@ -97,12 +97,12 @@ fn show(context: &Context, imported: &Transferred) -> anyhow::Result<()> {
     context.ui.result(&result, |ui| {
         for log in &imported.logs {
             ui.line(format!(
-                "{} log {}: {} events, positions {} to {}",
+                "{} log {}: {}, positions {} to {}",
                 ui.paint(Part::Good, "imported"),
                 ui.paint(Part::Name, &log.log),
-                count(log.events),
-                log.first_position,
-                log.last_position
+                counted(log.events, "event"),
+                count(log.first_position.get()),
+                count(log.last_position.get())
             ))?;
         }
         Ok(())
