@@ -105,8 +105,8 @@ impl Measured {
             row("concurrency", self.concurrency.clone())?;
             row("events", format!("{} in {seconds:.2} s", count(self.events)))?;
             row("events/s", ui.paint(Part::Good, count(rate as u64)))?;
-            let of = format!("{} of {}", self.operation, count(self.latencies.len() as u64));
-            row("p50", format!("{} an {of}", shown(p50)))?;
+            let measured = format!("{} × {}", count(self.latencies.len() as u64), self.operation);
+            row("p50", format!("{} ({measured})", shown(p50)))?;
             row("p99", shown(p99))
         })?;
         if cfg!(debug_assertions) {
