@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::{commands, exit_code, ui::ColorChoice};
 
 const AFTER_HELP: &str = "\
-The store is `--store URL`, else the environment variable LARDER_BACKEND (then REVENTLESS_LOCAL_BACKEND),
-else `sqlite:.larder/local.db`. URLs: `memory`, `sqlite:PATH`, `sqlite:PATH?durability=buffered`,
+The store is `--store URL`, else the environment variable LARDER_BACKEND (then REVENTLESS_LOCAL_BACKEND), else \
+`sqlite:.larder/local.db`. URLs: `memory`, `sqlite:PATH`, `sqlite:PATH?durability=buffered`, \
 `sqlite:PATH?busy_timeout=MS`. Commands that only read never create a file.";
 
 /// The local store for event-sourced and local-first applications

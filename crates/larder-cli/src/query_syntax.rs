@@ -12,10 +12,10 @@ use larder::{Query, QueryItem};
 use crate::failure::Failure;
 
 /// For the help of options that take a query.
-pub(crate) const HELP: &str = r#"A query is one or more items, joined by `;` or `or`: an event matches if any item does. An item is
-`type:A,B` (any of these types), `tag:T` (has this tag; may be repeated), or both. Put values with spaces,
-commas or `;` in double quotes: `tag:"state:New York"`. `all` is every event. JSON works too:
-`[{"types":["A"],"tags":["x"]}]`."#;
+pub(crate) const HELP: &str = "\
+A query is one or more items, joined by `;` or `or`: an event matches if any item does. An item is `type:A,B` (any \
+of these types), `tag:T` (has this tag; may be repeated), or both. Put values with spaces, commas or `;` in double \
+quotes: `tag:\"state:New York\"`. `all` is every event. JSON works too: `[{\"types\":[\"A\"],\"tags\":[\"x\"]}]`.";
 
 /// Where and why a text is no query.
 #[derive(Debug, PartialEq, Eq)]
