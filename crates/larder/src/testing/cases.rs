@@ -16,7 +16,7 @@ use super::{
 };
 #[cfg(feature = "sqlite")]
 use super::{
-    config::{in_use, sqlite as config_sqlite},
+    config::{backup, in_use, sqlite as config_sqlite},
     event_log::sqlite as event_log_sqlite,
     failures::sqlite as failures_sqlite,
 };

@@ -1,5 +1,7 @@
 //! Cases of the rules `cf_*`.
 
+#[cfg(feature = "sqlite")]
+pub(super) mod backup;
 pub(super) mod closing;
 #[cfg(feature = "sqlite")]
 pub(super) mod in_use;

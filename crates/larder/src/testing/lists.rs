@@ -259,6 +259,7 @@ macro_rules! __conformance_cases {
                 cf_01_memory_urls,
                 cf_02_unset_or_empty_means_memory,
                 cf_04_one_line_names_memory,
+                fm_03_memory_has_no_backup,
             }
         }
     };
@@ -285,6 +286,11 @@ macro_rules! __conformance_cases {
                 cf_06_the_next_operation_tries_again,
                 cf_07_reading_never_creates_a_file,
                 cf_07_reading_only_refuses_every_write,
+            }
+            backup {
+                fm_03_a_backup_is_the_same_store,
+                fm_03_a_backup_overwrites_nothing,
+                fm_03_a_backup_while_writers_write,
             }
             in_use {
                 cf_03_reset_of_a_file_in_use_is_locked,

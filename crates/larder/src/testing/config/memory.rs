@@ -3,13 +3,15 @@
 use std::process::Command;
 
 use crate::{
+    backend::Progress,
     config::{BackendConfig, Config},
+    error::ErrorKind,
     store::Store,
     testing::{
         config::{backend_name, logged},
-        fixture::Fixture,
+        fixture::{Fixture, ScratchDir},
         process::in_process,
-        support::{CaseResult, everything, numbered, orders},
+        support::{CaseResult, everything, numbered, orders, refused},
     },
 };
 
@@ -76,4 +78,13 @@ pub(in crate::testing) fn cf_04_one_line_names_memory(_: &dyn Fixture) -> CaseRe
         assert_eq!(lines.all(), ["backend: memory"; 2]);
         Ok(())
     })
+}
+
+pub(in crate::testing) fn fm_03_memory_has_no_backup(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let dir = ScratchDir::new()?;
+    let result = store.backup(dir.path().join("copy.db"), Progress::default()).wait();
+    refused!(result, ErrorKind::Unsupported);
+    assert!(dir.names()?.is_empty());
+    Ok(())
 }
