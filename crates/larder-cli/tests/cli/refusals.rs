@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rusqlite::Connection;
+
 use crate::support::{Ended, Folder, imported, strikes};
 
 const APPEND: [&str; 7] = ["append", "--log", "l", "--type", "T", "--data", "1"];
@@ -49,22 +51,68 @@ fn a_log_that_is_not_there_is_named_beside_those_that_are() {
     assert!(refused.contains("no log `strike`") && refused.contains("there is: strikes"), "{refused}");
 }
 
+/// A change made by SQLite, behind the program's back.
+fn sqlite(folder: &Folder, name: &str, sql: &str) -> Connection {
+    let connection = Connection::open(folder.path().join(name)).unwrap();
+    connection.execute_batch(sql).unwrap();
+    connection
+}
+
 #[test]
 fn files_of_others_stay_as_they_are() {
     let folder = Folder::new();
-    let connection = b"SQLite format 3\0";
     folder.write("text.db", "this is no database, but it is long enough to look at".repeat(30));
-    folder.write("broken.db", [&connection[..], &[7; 4096]].concat());
-    for name in ["text.db", "broken.db"] {
+    folder.write("broken.db", [b"SQLite format 3\0", &[7; 4096][..]].concat());
+    drop(sqlite(&folder, "other.db", "CREATE TABLE events (id, body); INSERT INTO events VALUES (1, 2)"));
+    for name in ["text.db", "broken.db", "other.db"] {
         let before = fs::read(folder.path().join(name)).unwrap();
         for flags in ["", "?reset"] {
             let url = format!("sqlite:{name}{flags}");
-            let ended = folder.run(&["append", "--log", "l", "--type", "T", "--data", "1", "--store", &url]);
+            let ended = folder.run(&[&APPEND[..], &["--store", &url]].concat());
             assert!([30, 31].contains(&ended.code), "{url}: {ended:?}");
-            assert!(ended.stderr.contains("error:"), "{ended:?}");
+            assert!(ended.stderr.contains(name) && ended.stderr.contains("hint:"), "{ended:?}");
         }
         assert_eq!(fs::read(folder.path().join(name)).unwrap(), before, "{name}");
     }
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused() {
+    let folder = imported();
+    drop(sqlite(&folder, ".larder/local.db", "PRAGMA user_version = 99"));
+    for command in [&["logs"][..], &APPEND] {
+        let refused = folder.fails(31, command);
+        assert!(refused.contains("99") && refused.contains("newer"), "{refused}");
+    }
+}
+
+#[test]
+fn a_store_that_another_process_holds_is_locked_not_harmed() {
+    let folder = imported();
+    let holder = sqlite(&folder, ".larder/local.db", "BEGIN IMMEDIATE");
+    let url = "sqlite:.larder/local.db?busy_timeout=100";
+    let refused = folder.fails(20, &append(&["--store", url]));
+    assert!(refused.contains("busy_timeout"), "{refused}");
+    // Reading goes on meanwhile.
+    assert_eq!(folder.json(&["logs"]).len(), 1);
+    holder.execute_batch("ROLLBACK").unwrap();
+    folder.ok(&append(&[]));
+}
+
+#[test]
+fn damage_is_found_and_ends_verify_with_one() {
+    let folder = imported();
+    drop(sqlite(
+        &folder,
+        ".larder/local.db",
+        "UPDATE event SET payload = replace(payload, 'Herring', 'Haddock') WHERE payload LIKE '%Herring%'",
+    ));
+    let ended = folder.run(&["verify"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.contains("log strikes: position ") && ended.stdout.contains("finding"), "{ended:?}");
+    let read = folder.run(&["read", "--log", "strikes"]);
+    assert_eq!(read.code, 30);
+    assert!(!read.stdout.contains("Haddock") && read.stderr.contains("larder verify"), "{}", read.stderr);
 }
 
 #[test]
