@@ -53,8 +53,8 @@ fn a_log_that_is_not_there_is_named_beside_those_that_are() {
 
 /// A change made by SQLite, behind the program's back.
 fn sqlite(folder: &Folder, name: &str, sql: &str) -> Connection {
-    let connection = Connection::open(folder.path().join(name)).unwrap();
-    connection.execute_batch(sql).unwrap();
+    let connection = Connection::open(folder.path().join(name)).expect("it opens");
+    connection.execute_batch(sql).expect("SQL");
     connection
 }
 

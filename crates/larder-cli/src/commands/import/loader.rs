@@ -175,7 +175,10 @@ impl Loader {
             failure = failure.with("last position", tally.last_position.get());
         }
         let next = through.row + 1;
-        failure.hint(hint.unwrap_or_else(|| format!("go on with `--from-row {next}`")))
+        failure.hint(match hint {
+            Some(hint) => format!("{hint}; then go on with `--from-row {next}`"),
+            None => format!("go on with `--from-row {next}`"),
+        })
     }
 }
 
