@@ -136,3 +136,70 @@ fn a_newer_version_is_refused() {
     let error = check_export(&b"{\"type\":\"FeatureCollection\"}"[..], &Limits::default()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidArgument { .. }));
 }
+
+/// A writer that does something to the store when it first gets bytes.
+struct Meddling<F> {
+    bytes: Shared,
+    meddle: Option<F>,
+}
+
+impl<F: FnOnce()> Write for Meddling<F> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(meddle) = self.meddle.take() {
+            meddle();
+        }
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A store with more events than fit into a writer's buffer.
+fn long() -> Store {
+    let store = Store::memory();
+    let log = store.event_log("long").unwrap();
+    let event = |n: u128| NewEvent::new("A", &"x".repeat(100)).id(Uuid::from_u128(n));
+    log.append("s", 0, (1..=2_000).map(event)).wait().unwrap();
+    store
+}
+
+#[test]
+fn what_is_appended_meanwhile_is_left_out_altogether() {
+    let store = long();
+    let log = store.event_log("long").unwrap();
+    let late = || NewEvent::json("B", "1").id(Uuid::from_u128(9_999));
+    let writer = Meddling {
+        bytes: Shared::default(),
+        meddle: Some(move || {
+            log.append("s", 2_000, [late()]).wait().unwrap();
+        }),
+    };
+    let bytes = writer.bytes.clone();
+    assert_eq!(store.export(TransferOptions::new(), writer).wait().unwrap().events(), 2_000);
+    assert_eq!(store.event_log("long").unwrap().head("s").wait().unwrap(), 2_001);
+    let copy = Store::memory();
+    import(&copy, &bytes.bytes()).unwrap();
+    // Its id is not known either, so that it can still be appended to the copy.
+    let appended = copy.event_log("long").unwrap().append("s", 2_000, [late()]).wait().unwrap();
+    assert_eq!(appended.last_position, Position::new(2_001));
+    assert_eq!(copy.event_log("long").unwrap().read("s", 2_001..).wait().unwrap().items.len(), 1);
+}
+
+#[test]
+fn a_compaction_meanwhile_is_no_silent_hole() {
+    let store = long();
+    let log = store.event_log("long").unwrap();
+    let writer = Meddling {
+        bytes: Shared::default(),
+        meddle: Some(move || {
+            log.compact("s", 1_900).wait().unwrap();
+        }),
+    };
+    let bytes = writer.bytes.clone();
+    let error = store.export(TransferOptions::new(), writer).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::HistoryCompacted { .. }), "{error}");
+    assert!(check_export(&*bytes.bytes(), &Limits::default()).is_err());
+    assert!(check_export(&*exported(&store), &Limits::default()).is_ok());
+}
