@@ -38,7 +38,11 @@ impl Context {
     /// The store, which its first operation opens, creating it if need be: what is refused before that
     /// leaves no file behind.
     pub(crate) fn open_or_create(&self) -> anyhow::Result<Store> {
-        Ok(Store::lazy(self.config()?)?)
+        let config = self.config()?;
+        if config.backend == BackendConfig::Memory {
+            self.ui.warn("the store is `memory`: it is gone at the end of this command");
+        }
+        Ok(Store::lazy(config)?)
     }
 
     /// The configuration of the store that was named.

@@ -13,7 +13,7 @@ pub(crate) struct Filter {
     /// Only events with this tag; with several, with all of them
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
-    /// Only events that match, such as `type:A tag:x or tag:y`; see `larder append --help`
+    /// Only events that match, such as `type:A tag:x or tag:y`
     #[arg(long, value_name = "QUERY", conflicts_with_all = ["types", "tags"])]
     pub(crate) query: Option<String>,
 }

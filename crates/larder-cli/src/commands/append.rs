@@ -72,7 +72,13 @@ impl Append {
         let log = store.event_log(&self.log)?;
         let appended = self.append(&log, event, condition);
         let closed = store.close().wait();
-        let appended = appended?;
+        let appended = appended.map_err(|error| {
+            let failure = Failure::from_library(&error).about("log", &*self.log);
+            match &self.stream {
+                Some(stream) => failure.about("stream", &**stream),
+                None => failure,
+            }
+        })?;
         closed?;
         self.show(&context.ui, &appended)?;
         Ok(ExitCode::Success)

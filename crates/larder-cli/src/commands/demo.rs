@@ -53,6 +53,7 @@ impl Demo {
         show.everything()?;
         store.close().wait()?;
         let kept = match &context.store {
+            Some(_) if url.starts_with("memory") => "The store was in memory, and is gone.".into(),
             Some(_) => format!("The store is kept: look around with `larder --store {url} …`"),
             None => "The store was temporary. Keep one: `larder --store sqlite:demo.db demo`".into(),
         };

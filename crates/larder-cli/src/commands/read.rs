@@ -2,10 +2,11 @@
 
 use larder::{Event, EventLog, Position, Query};
 
-use crate::{context::Context, exit_code::ExitCode, failure::Failure, filter::Filter};
+use crate::{context::Context, exit_code::ExitCode, failure::Failure, filter::Filter, query_syntax};
 
 /// Reads events: all of a log, of a stream, or those that match
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = query_syntax::HELP)]
 pub(crate) struct Read {
     /// The log to read
     #[arg(long, value_name = "LOG")]

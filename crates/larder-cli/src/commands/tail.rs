@@ -2,10 +2,14 @@
 
 use larder::{ErrorKind, Event, EventLog, Position, Query};
 
-use crate::{context::Context, exit_code::ExitCode, failure::Failure, filter::Filter, interrupt::Interrupt};
+use crate::{
+    context::Context, exit_code::ExitCode, failure::Failure, filter::Filter, interrupt::Interrupt,
+    query_syntax,
+};
 
 /// Shows the last events and follows the log, also what other processes append; Ctrl-C ends it
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = query_syntax::HELP)]
 pub(crate) struct Tail {
     /// The log to follow
     #[arg(long, value_name = "LOG")]
