@@ -6,13 +6,13 @@ mod replay;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use larder::{BackendConfig, Config, Durability, EventLog, Store, Uuid};
 use serde_json::json;
 
 use crate::{
     context::Context,
     exit_code::ExitCode,
+    interrupt::Interrupt,
     ui::{Part, Ui, count},
 };
 
@@ -35,8 +35,7 @@ enum What {
 
 impl Bench {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let scratch = tempfile::Builder::new().prefix("larder-bench-").tempdir();
-        let scratch = scratch.context("cannot make a temporary directory")?;
+        let scratch = Interrupt::scratch("larder-bench-")?;
         let config = match &context.store {
             Some(_) => context.config()?,
             None => Config::sqlite(scratch.path().join("bench.db")),

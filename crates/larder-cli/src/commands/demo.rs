@@ -12,6 +12,7 @@ use crate::{
     exit_code::ExitCode,
     failure::Failure,
     input::{Mapping, Row, TypeFrom, csv_text_rows},
+    interrupt::Interrupt,
     stopwatch::Stopwatch,
     ui::{Part, Table, Ui, count},
 };
@@ -32,8 +33,7 @@ impl Demo {
             return Err(Failure::invalid("the demo is to be read by people: leave `--json` out").into());
         }
         let watch = Stopwatch::start();
-        let scratch = tempfile::Builder::new().prefix("larder-demo-").tempdir();
-        let scratch = scratch.context("cannot make a temporary directory")?;
+        let scratch = Interrupt::scratch("larder-demo-")?;
         let (store, url) = match &context.store {
             Some(url) => (context.open_or_create()?, url.clone()),
             None => {

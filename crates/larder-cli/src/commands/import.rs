@@ -3,7 +3,7 @@
 mod loader;
 mod native;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::mpsc::RecvTimeoutError, time::Duration};
 
 use serde_json::json;
 
@@ -16,6 +16,9 @@ use crate::{
     interrupt::Interrupt,
     ui::{Part, Unit, count, counted},
 };
+
+/// How long to wait for rows before looking whether Ctrl-C was pressed.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Imports the rows of a file as events, or an export with `--native`
 ///
@@ -124,18 +127,24 @@ impl Import {
     fn load(&self, context: &Context, input: &Input, mut loader: Loader) -> anyhow::Result<Tally> {
         let interrupt = Interrupt::listen(|| {})?;
         let bar = context.ui.bar(input.size, Unit::Bytes);
-        for message in &input.messages {
+        loop {
+            let message = match input.messages.recv_timeout(PATIENCE) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             match message {
-                Message::Rows(rows) => {
+                Some(Message::Rows(rows)) => {
                     let loaded = loader.load(&rows);
                     bar.set(input.bytes_read());
                     bar.message(format!("{} events", count(loader.tally().written)));
                     loaded.inspect_err(|_| bar.finish())?;
                 }
-                Message::Failed(failure) => {
+                Some(Message::Failed(failure)) => {
                     bar.finish();
                     return Err(loader.progress(failure).into());
                 }
+                None => {}
             }
             if interrupt.happened() {
                 bar.finish();

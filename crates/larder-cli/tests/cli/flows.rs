@@ -248,3 +248,28 @@ fn benchmarks_say_what_they_measured() {
     folder.ok(&["--store", "sqlite:s.db", "bench", "append", "--events", "10"]);
     assert_eq!(folder.json(&["--store", "sqlite:s.db", "stats"])[0]["logs"][0]["events"], 0);
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_an_import_that_says_how_far_it_got() {
+    use std::io::Write;
+
+    let folder = Folder::new();
+    let arguments = ["import", "-", "--format", "jsonl", "--log", "l", "--type", "T"];
+    let mut command = folder.command(&arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut import = command.spawn().unwrap();
+    // A chunk of a thousand is committed; the rest waits for more.
+    let rows = "{\"a\":1}\n".repeat(1_500);
+    let mut input = import.stdin.take().unwrap();
+    input.write_all(rows.as_bytes()).unwrap();
+    while folder.run(&["logs"]).stdout.is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = import.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let ended = Ended::of(&import.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(ended.stderr.contains("committed events: 1000") && ended.stderr.contains("--from-row 1001"));
+    assert_eq!(folder.json(&["logs"])[0]["head"], 1_000);
+}
