@@ -195,7 +195,8 @@ impl Import {
                 ui.note(format!("  line {}: {}", bad.place.line, bad.reason));
             }
         } else if tally.written + tally.already_there == 0 {
-            ui.warn("the file has no rows");
+            let resumed = self.from_line > 1 || self.from_row > 1;
+            ui.warn(if resumed { "the file has no rows from there on" } else { "the file has no rows" });
         }
         Ok(())
     }

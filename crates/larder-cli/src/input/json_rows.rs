@@ -6,6 +6,7 @@ use std::{
     fmt,
     io::{self, BufRead, Read},
     rc::Rc,
+    sync::Arc,
 };
 
 use serde::{
@@ -14,14 +15,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Rows, Stopped, line_rows::reason_of, without_space};
+use super::{Meter, Rows, Stopped, line_rows::reason_of, without_space};
 use crate::{exit_code::ExitCode, failure::Failure};
 
 /// Reads the elements.
 pub(super) fn read(reader: impl BufRead, rows: &mut Rows) -> Result<(), Stopped> {
     let lines = Rc::new(Cell::new(1));
     let counted = Counted { inner: reader, lines: lines.clone() };
-    let elements = Elements { rows: RefCell::new(rows), lines, stopped: RefCell::new(None) };
+    let meter = rows.meter.clone();
+    let elements = Elements { meter, rows: RefCell::new(rows), lines, stopped: RefCell::new(None) };
     let mut deserializer = serde_json::Deserializer::from_reader(counted);
     let read = (&elements).deserialize(&mut deserializer).and_then(|()| deserializer.end());
     let Elements { rows, stopped, .. } = elements;
@@ -63,6 +65,7 @@ impl<R: BufRead> Read for Counted<R> {
 
 struct Elements<'a> {
     rows: RefCell<&'a mut Rows>,
+    meter: Arc<Meter>,
     lines: Rc<Cell<u64>>,
     /// Why it stopped, as the deserializer's own errors cannot carry it.
     stopped: RefCell<Option<Stopped>>,
@@ -108,7 +111,7 @@ impl<'de> Visitor<'de> for &Elements<'_> {
                 found = true;
                 map.next_value_seed(Features(self))?;
             } else {
-                map.next_value::<IgnoredAny>()?;
+                self.meter.pass_over(|| map.next_value::<IgnoredAny>())?;
             }
         }
         if found { Ok(()) } else { Err(A::Error::custom("an object without `features`")) }
@@ -164,6 +167,17 @@ mod tests {
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].json.as_deref(), Ok("{\"id\":2}"));
         assert_eq!(rows[0].place.row, 2);
+    }
+
+    #[test]
+    fn what_is_no_row_may_be_large() {
+        let large = "x".repeat(2 << 20);
+        let text = format!("{{\"about\":\"{large}\",\"features\":[{{\"id\":1}}],\"more\":[\"{large}\"]}}");
+        let (rows, failure) = rows_of(Format::Json, &text, |_| {});
+        assert!(failure.is_none());
+        assert_eq!(rows.len(), 1);
+        let (_, failure) = rows_of(Format::Json, &format!("[{{}},\"{large}"), |_| {});
+        assert!(failure.unwrap().message.contains("16 MiB"));
     }
 
     #[test]
