@@ -27,7 +27,7 @@ const NAMED: usize = 10;
 #[derive(Debug)]
 pub(super) enum Undo {
     /// It created the log.
-    Log { log: Arc<str> },
+    Log { log: Arc<str>, number: i64 },
     /// It moved the log's head.
     Head { log: Arc<str>, before: u64, was_dirty: bool },
     /// It moved or created a stream.
@@ -38,19 +38,23 @@ pub(super) enum Undo {
 
 impl Writer {
     /// Takes back what the refused batch changed in memory.
-    pub(super) fn take_back(&mut self) {
+    pub(super) fn take_back(&mut self, shared: &Shared) {
         for undo in self.undo.take().unwrap_or_default().into_iter().rev() {
             match undo {
-                Undo::Log { log } => drop(self.logs.remove(&log)),
+                Undo::Log { log, number } => {
+                    self.logs.remove(&log);
+                    shared.forget_tail(number);
+                }
                 Undo::Head { log, before, was_dirty } => {
                     let log = self.log_mut(&log);
+                    log.tail.write().retreat(before);
                     (log.row.head, log.dirty) = (before, was_dirty);
                 }
                 Undo::Stream { log, stream, before } => match before {
                     Some(before) => drop(self.log_mut(&log).streams.set(&stream, before)),
                     None => self.log_mut(&log).streams.forget(&stream),
                 },
-                Undo::Posting { log, key } => drop(self.log_mut(&log).postings.remove(&key)),
+                Undo::Posting { log, key } => self.log_mut(&log).tail.write().remove(&[key]),
             }
         }
     }
@@ -155,7 +159,7 @@ impl Writer {
     ) -> Result<Vec<MatchingEvent>> {
         let known = &self.logs[name];
         let tail = known.tail.read();
-        let layers = known.layers(&tail);
+        let layers = tail.layers();
         let view = View::new(&self.connection, &shared.terms, &known.row, &layers);
         let items = query.items().unwrap_or_default();
         let mut matching = Vec::new();
@@ -276,6 +280,8 @@ impl Writer {
         let count = append.events.len() as u64;
         let known = self.logs.get_mut(name).expect("it was loaded for this append");
         let (log, head) = (known.row.number, known.row.head);
+        // Readers look into the tail only as far as their snapshots go, so it may be ahead of the commit.
+        let mut tail = known.tail.write();
         let mut undo = self.undo.as_mut();
         if let Some(undo) = &mut undo {
             undo.push(Undo::Head { log: name.clone(), before: head, was_dirty });
@@ -289,12 +295,15 @@ impl Writer {
                 tags: event.tags.iter().map(String::as_str),
             };
             for (key, value) in shared.terms.postings(indexed) {
-                known.postings.insert(key, value);
+                tail.insert(key, value);
+                known.added += 1;
                 if let Some(undo) = &mut undo {
                     undo.push(Undo::Posting { log: name.clone(), key });
                 }
             }
         }
+        tail.advance(head + count);
+        drop(tail);
         (known.row.head, known.dirty) = (head + count, true);
         if let (Some(state), Some(stream)) = (stream, &append.stream) {
             known.streams.set(stream, StreamState { head: state.head + count, ..state });

@@ -66,7 +66,7 @@ impl Moment<'_> {
     /// Looks at the log's tail, with what other processes have appended by this snapshot; `None` if it has moved on.
     pub(super) fn with_tail<T>(&self, look: impl FnOnce(&[&Postings]) -> Result<T>) -> Result<Option<T>> {
         let Moment { connection, shared, log } = self;
-        let tail = shared.tail(log.number, log.merged);
+        let tail = shared.tail(log);
         if tail.read().through() < log.head {
             let mut behind = tail.write();
             if behind.base() <= log.merged {

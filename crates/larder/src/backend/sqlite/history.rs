@@ -340,7 +340,12 @@ impl Writer {
         let known = self.log_mut(log);
         let (log, position) = (known.row.number, position.get());
         let tags = tags.iter().map(String::as_str);
-        known.postings.extend(shared.terms.postings(Indexed { log, position, stream, event_type, tags }));
+        let mut tail = known.tail.write();
+        for (key, value) in shared.terms.postings(Indexed { log, position, stream, event_type, tags }) {
+            tail.insert(key, value);
+            known.added += 1;
+        }
+        tail.advance(position);
         known.row.head = position;
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct LogRow {
     pub number: i64,
     pub head: u64,
     pub merged: u64,
+    pub removals: u64,
     pub trimmed: u64,
     pub compacted: u64,
     pub audits: bool,
@@ -25,7 +26,7 @@ pub(super) struct LogRow {
 
 impl LogRow {
     pub(super) fn find(connection: &Connection, name: &str) -> Result<Option<Self>> {
-        let sql = "SELECT log, head, merged, trimmed, compacted, audits FROM log WHERE name = ?1";
+        let sql = "SELECT log, head, merged, trimmed, compacted, audits, removals FROM log WHERE name = ?1";
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query([name])?;
         rows.next()?.map(Self::read).transpose()
@@ -39,7 +40,24 @@ impl LogRow {
             trimmed: from_sql(row.get(3)?)?,
             compacted: from_sql(row.get(4)?)?,
             audits: row.get(5)?,
+            removals: from_sql(row.get(6)?)?,
         })
+    }
+
+    pub(super) fn store(&self, connection: &Connection) -> Result<()> {
+        let sql =
+            "UPDATE log SET head = ?2, merged = ?3, trimmed = ?4, compacted = ?5, audits = ?6, removals = ?7
+                   WHERE log = ?1";
+        connection.prepare_cached(sql)?.execute((
+            self.number,
+            to_sql(self.head),
+            to_sql(self.merged),
+            to_sql(self.trimmed),
+            to_sql(self.compacted),
+            self.audits,
+            to_sql(self.removals),
+        ))?;
+        Ok(())
     }
 
     pub(super) fn info(&self, name: String) -> LogInfo {
@@ -49,12 +67,12 @@ impl LogRow {
 
 /// Every log, by name.
 pub(super) fn all_logs(connection: &Connection) -> Result<Vec<(String, LogRow)>> {
-    let sql = "SELECT log, head, merged, trimmed, compacted, audits, name FROM log WHERE name IS NOT NULL ORDER BY name";
+    let sql = "SELECT log, head, merged, trimmed, compacted, audits, removals, name FROM log WHERE name IS NOT NULL ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     let mut logs = Vec::new();
     while let Some(row) = rows.next()? {
-        logs.push((row.get(6)?, LogRow::read(row)?));
+        logs.push((row.get(7)?, LogRow::read(row)?));
     }
     Ok(logs)
 }

@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
 use super::{
+    log_row::LogRow,
     place::{from_sql, place, place_bound, position_of, to_sql},
     row::split_tags,
 };
@@ -110,6 +111,8 @@ pub(super) struct Tail {
 
 #[derive(Debug, Default)]
 pub(super) struct TailState {
+    /// The log's count of removals, as far as this tail has followed them.
+    removals: u64,
     /// The tail holds every posting of positions in (`base`, `through`].
     base: u64,
     through: u64,
@@ -120,9 +123,10 @@ pub(super) struct TailState {
 }
 
 impl Tail {
-    pub(super) fn starting_at(merged: u64) -> Self {
-        let state =
-            TailState { base: merged, through: merged, frozen_through: merged, ..TailState::default() };
+    /// An empty tail of a log that is merged through a position, as its row says.
+    pub(super) fn starting_at(log: &LogRow) -> Self {
+        let mut state = TailState::default();
+        state.restart(log);
         Self { inner: RwLock::new(state) }
     }
 
@@ -150,17 +154,37 @@ impl TailState {
         [&self.frozen, &self.active]
     }
 
-    /// Adds what a group of appends through this position carries.
-    pub(super) fn extend(&mut self, postings: impl IntoIterator<Item = (Key, u64)>, through: u64) {
-        self.active.extend(postings);
+    /// Adds a posting of an event above `through`.
+    pub(super) fn insert(&mut self, key: Key, value: u64) {
+        self.active.insert(key, value);
+    }
+
+    /// Takes note that every posting through a position was added.
+    pub(super) fn advance(&mut self, through: u64) {
         self.through = self.through.max(through);
+    }
+
+    /// Removes what the committed transaction has removed from the table.
+    pub(super) fn remove_forgotten(&mut self, keys: &[Key], removals: u64) {
+        self.remove(keys);
+        self.removals = removals;
+    }
+
+    /// Takes note that the postings above a position were removed: another process may give those positions.
+    pub(super) fn retreat(&mut self, through: u64) {
+        self.through = self.through.min(through);
     }
 
     /// Takes back everything above a position: it was not committed.
     pub(super) fn retract(&mut self, through: u64) {
+        let keep = |key: &Key, value: &mut u64| position_of_posting(key, *value) <= through;
         if self.through > through {
-            self.active.retain(|key, value| position_of_posting(key, *value) <= through);
+            self.active.retain(keep);
             self.through = through;
+        }
+        if self.frozen_through > through {
+            self.frozen.retain(keep);
+            self.frozen_through = through;
         }
     }
 
@@ -193,12 +217,19 @@ impl TailState {
         Ok(())
     }
 
-    /// Forgets everything, to be rebuilt from `merged` on.
-    pub(super) fn restart(&mut self, merged: u64) {
-        *self = Self { base: merged, through: merged, frozen_through: merged, ..Self::default() };
+    /// Whether the log is still as this tail knows it: no other process has merged or removed postings, and
+    /// nobody has created it anew.
+    pub(super) fn follows(&self, log: &LogRow) -> bool {
+        self.base == log.merged && self.removals == log.removals
     }
 
-    /// Removes postings of events that are forgotten.
+    /// Forgets everything, to be rebuilt from `merged` on.
+    pub(super) fn restart(&mut self, log: &LogRow) {
+        let LogRow { merged, removals, .. } = *log;
+        *self = Self { base: merged, through: merged, frozen_through: merged, removals, ..Self::default() };
+    }
+
+    /// Removes postings.
     pub(super) fn remove(&mut self, keys: &[Key]) {
         for key in keys {
             self.frozen.remove(key);
@@ -222,26 +253,6 @@ pub(super) struct Merge {
     written: Option<Key>,
 }
 
-/// Which postings of a tail are no longer wanted.
-#[derive(Debug)]
-pub(super) struct Forgotten<'a> {
-    /// Those that go with the open transaction.
-    pub(super) by_us: &'a [Key],
-    /// The log, if another process writes to the file too: it cannot reach this tail.
-    pub(super) by_others_in: Option<i64>,
-}
-
-impl Forgotten<'_> {
-    /// Whether another process has removed the event since, or taken it out of its stream.
-    fn by_others(&self, connection: &Connection, key: &Key, value: u64) -> Result<bool> {
-        let Some(log) = self.by_others_in else { return Ok(false) };
-        let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE place = ?1 AND (?2 > 0 OR stream = -?2))";
-        let place = place(log, position_of_posting(key, value));
-        let is_there: bool = connection.prepare_cached(sql)?.query_row((place, key.0), |row| row.get(0))?;
-        Ok(!is_there)
-    }
-}
-
 /// What a slice has led to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Merged {
@@ -257,14 +268,13 @@ impl Merge {
     /// Writes the next slice, in proportion to what the group added, into the open transaction.
     ///
     /// Merging begins when `merge_at` postings have gathered: the more, the more of them share a page of the table.
-    /// Those `forgotten` by the transaction are in the tail until it commits, and are left out; what another process
-    /// may have forgotten is looked for in its log.
+    /// Those `forgotten` by the transaction are in the tail until it commits, and are left out.
     pub(super) fn slice(
         &self,
         connection: &Connection,
         tail: &Tail,
         added: usize,
-        forgotten: &Forgotten<'_>,
+        forgotten: &[Key],
         merge_at: usize,
     ) -> Result<Merged> {
         let mut state = tail.read();
@@ -282,9 +292,9 @@ impl Merge {
         let mut insert = connection.prepare_cached(sql)?;
         let mut written = self.written;
         let mut left = state.frozen.range((from, Bound::Unbounded));
-        let by_us: HashSet<&Key> = forgotten.by_us.iter().collect();
+        let forgotten: HashSet<&Key> = forgotten.iter().collect();
         for (&key, &value) in left.by_ref().take(size) {
-            if !by_us.contains(&key) && !forgotten.by_others(connection, &key, value)? {
+            if !forgotten.contains(&key) {
                 insert.execute((key.0, to_sql(key.1), to_sql(value)))?;
             }
             written = Some(key);

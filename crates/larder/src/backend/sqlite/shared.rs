@@ -12,6 +12,7 @@ use std::{
 use futures_channel::oneshot;
 
 use super::{
+    log_row::LogRow,
     postings::{Tail, Terms},
     queue::WriteQueue,
     reader::Pool,
@@ -109,10 +110,10 @@ impl Shared {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tail of a log, which is complete in the table through `merged`.
-    pub(super) fn tail(&self, log: i64, merged: u64) -> Arc<Tail> {
+    /// The tail of a log.
+    pub(super) fn tail(&self, log: &LogRow) -> Arc<Tail> {
         let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
-        tails.entry(log).or_insert_with(|| Arc::new(Tail::starting_at(merged))).clone()
+        tails.entry(log.number).or_insert_with(|| Arc::new(Tail::starting_at(log))).clone()
     }
 
     /// Forgets the tail of a log that was dropped.

@@ -18,7 +18,7 @@ use super::{
     error::is_full,
     log_row::LogRow,
     place::{MAX_LOG, to_sql},
-    postings::{Forgotten, Key, Merge, Merged, Postings, Tail, TailState},
+    postings::{Key, Merge, Merged, Tail},
     queue::Job,
     shared::Shared,
     stream_index::StreamIndex,
@@ -75,13 +75,13 @@ pub(super) struct Writer {
     pub(super) logs: HashMap<Arc<str>, WriterLog>,
     /// What a batch has changed in memory, to be taken back if it is refused and others are not.
     pub(super) undo: Option<Vec<Undo>>,
+    /// The numbers of the logs that the running transaction has created.
+    created: Vec<i64>,
     /// The time of the running transaction, in microseconds since 1970.
     pub(super) now: u64,
     data_version: i64,
     /// How many more groups leave a gap for another process.
     yielding: u32,
-    /// Another process has written to the file since it was opened.
-    has_company: bool,
     sweeping: bool,
     /// The size of the write-ahead log after the last commit, in pages.
     wal_pages: Arc<AtomicI32>,
@@ -96,9 +96,9 @@ pub(super) struct WriterLog {
     pub merge: Merge,
     /// The head in the file, without the running transaction.
     committed_head: u64,
-    /// Postings of the running transaction.
-    pub postings: Postings,
-    /// Postings that go with the running transaction.
+    /// How many postings the running transaction has added.
+    pub added: usize,
+    /// Postings that go once the running transaction is committed.
     pub forgotten: Vec<Key>,
     pub streams: super::streams::StreamCache,
     /// The running transaction has changed its row.
@@ -122,10 +122,10 @@ impl Writer {
             connection,
             logs: HashMap::new(),
             undo: None,
+            created: Vec::new(),
             now: 0,
             data_version,
             yielding: 0,
-            has_company: false,
             sweeping,
             wal_pages,
             checkpoint_at: CHECKPOINT_PAGES,
@@ -230,7 +230,6 @@ impl Writer {
         let version = data_version(&self.connection)?;
         if version != self.data_version {
             self.yielding = YIELDING_GROUPS;
-            self.has_company = true;
             self.sweeping = sweep::is_pending(&self.connection)?;
             self.logs.clear();
             self.data_version = version;
@@ -281,7 +280,7 @@ impl Writer {
             Err(Failure::Refused(error)) if scoped => {
                 self.run("ROLLBACK TO batch").written()?;
                 self.run("RELEASE batch").written()?;
-                self.take_back();
+                self.take_back(shared);
                 return Err(Failure::Refused(error));
             }
             Err(failure) => return Err(failure),
@@ -336,22 +335,15 @@ impl Writer {
         }
         let mut merged = Vec::new();
         for (name, log) in self.logs.iter_mut().filter(|(_, log)| log.dirty) {
-            let by_others_in = self.has_company.then_some(log.row.number);
-            let forgotten = Forgotten { by_us: &log.forgotten, by_others_in };
-            let (added, merge_at) = (log.postings.len(), shared.config.merge_at);
-            let slice = log.merge.slice(&self.connection, &log.tail, added, &forgotten, merge_at)?;
+            let (added, forgotten) = (log.added, &log.forgotten);
+            let merge_at = shared.config.merge_at;
+            let slice = log.merge.slice(&self.connection, &log.tail, added, forgotten, merge_at)?;
             if let Merged::Through(through) = slice {
                 log.row.merged = through;
             }
-            let LogRow { number, head, merged: through, trimmed, compacted, audits } = log.row;
-            let sql = "UPDATE log SET head = ?2, merged = ?3, trimmed = ?4, compacted = ?5, audits = ?6 WHERE log = ?1";
-            let numbers = (number, to_sql(head), to_sql(through), to_sql(trimmed), to_sql(compacted), audits);
-            self.connection.prepare_cached(sql)?.execute(numbers)?;
+            log.row.removals += u64::from(!log.forgotten.is_empty());
+            log.row.store(&self.connection)?;
             merged.push((name.clone(), slice));
-        }
-        // Readers look into the tail only as far as their snapshot goes, so it may be ahead of the commit.
-        for log in self.logs.values_mut().filter(|log| log.dirty) {
-            log.tail.write().extend(std::mem::take(&mut log.postings), log.row.head);
         }
         Ok(merged)
     }
@@ -369,12 +361,15 @@ impl Writer {
     }
 
     fn committed(&mut self, shared: &Shared, merged: Vec<(Arc<str>, Merged)>) {
+        self.created.clear();
         for (name, merged) in merged {
             if let Some(log) = self.logs.get_mut(&name) {
-                log.dirty = false;
+                (log.dirty, log.added) = (false, 0);
                 log.committed_head = log.row.head;
                 log.merge.committed(&log.tail, &merged);
-                log.tail.write().remove(&std::mem::take(&mut log.forgotten));
+                if !log.forgotten.is_empty() {
+                    log.tail.write().remove_forgotten(&std::mem::take(&mut log.forgotten), log.row.removals);
+                }
             }
             shared.bus.publish(&name);
         }
@@ -391,6 +386,8 @@ impl Writer {
         for (_, log) in self.logs.drain() {
             log.tail.write().retract(log.committed_head);
         }
+        // Their numbers are free again, for logs that begin elsewhere.
+        self.created.drain(..).for_each(|log| shared.forget_tail(log));
         self.undo = None;
     }
 
@@ -447,7 +444,7 @@ impl Writer {
     ) -> Result<T> {
         let known = &self.logs[log];
         let tail = known.tail.read();
-        look(&StreamIndex::new(&self.connection, &known.row, &known.layers(&tail)))
+        look(&StreamIndex::new(&self.connection, &known.row, &tail.layers()))
     }
 
     /// A log that is known to be loaded.
@@ -459,12 +456,11 @@ impl Writer {
     pub(super) fn load_log(&mut self, shared: &Shared, name: &Arc<str>) -> Result<Option<&mut WriterLog>> {
         if !self.logs.contains_key(name) {
             let Some(row) = LogRow::find(&self.connection, name)? else { return Ok(None) };
-            let tail = shared.tail(row.number, row.merged);
+            let tail = shared.tail(&row);
             {
                 let mut state = tail.write();
-                if state.base() != row.merged {
-                    // Another process has merged, or created the log anew.
-                    state.restart(row.merged);
+                if !state.follows(&row) {
+                    state.restart(&row);
                 }
                 state.catch_up(&self.connection, &shared.terms, row.number, row.head)?;
             }
@@ -486,13 +482,14 @@ impl Writer {
             self.create_log(name, next, 0).written()?;
             self.load_log(shared, name)?;
             if let Some(undo) = &mut self.undo {
-                undo.push(Undo::Log { log: name.clone() });
+                undo.push(Undo::Log { log: name.clone(), number: next });
             }
         }
         Ok(self.log_mut(name))
     }
 
-    pub(super) fn create_log(&self, name: &str, number: i64, head: u64) -> rusqlite::Result<()> {
+    pub(super) fn create_log(&mut self, name: &str, number: i64, head: u64) -> rusqlite::Result<()> {
+        self.created.push(number);
         let sql = "INSERT INTO log (log, name, head, merged) VALUES (?1, ?2, ?3, ?3)";
         self.connection.prepare_cached(sql)?.execute((number, name, to_sql(head))).map(drop)
     }
@@ -501,17 +498,8 @@ impl Writer {
 impl WriterLog {
     /// Takes postings out of memory, with the running transaction.
     pub(super) fn forget(&mut self, keys: Vec<Key>) {
-        for key in &keys {
-            self.postings.remove(key);
-        }
         self.forgotten.extend(keys);
         self.dirty = true;
-    }
-
-    /// The postings in memory, those of the running transaction last.
-    pub(super) fn layers<'a>(&'a self, tail: &'a TailState) -> [&'a Postings; 3] {
-        let [frozen, active] = tail.layers();
-        [frozen, active, &self.postings]
     }
 
     pub(super) fn new(row: LogRow, tail: Arc<Tail>) -> Self {
@@ -520,7 +508,7 @@ impl WriterLog {
             tail,
             merge: Merge::default(),
             committed_head: row.head,
-            postings: Postings::new(),
+            added: 0,
             forgotten: Vec::new(),
             streams: super::streams::StreamCache::default(),
             dirty: false,

@@ -12,6 +12,7 @@ CREATE TABLE log (
     name      TEXT UNIQUE,
     head      INTEGER NOT NULL,            -- the last position ever given
     merged    INTEGER NOT NULL,            -- postings of events through here are in `posting`
+    removals  INTEGER NOT NULL DEFAULT 0,  -- rises when postings are removed: other processes forget theirs
     trimmed   INTEGER NOT NULL DEFAULT 0,  -- positions through here are hidden
     compacted INTEGER NOT NULL DEFAULT 0,  -- the highest hidden position
     audits    INTEGER NOT NULL DEFAULT 0   -- whether conditions are kept
