@@ -80,7 +80,7 @@ impl Terms {
 
     fn hash(&self, log: i64, kind: u8, text: &str) -> i64 {
         let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write_i64(log);
+        hasher.write(&log.to_le_bytes());
         hasher.write_u8(kind);
         hasher.write(text.as_bytes());
         (hasher.finish() >> 17).cast_signed().max(1)
