@@ -1,6 +1,6 @@
 //! What a command works with: the output, and the store that was named.
 
-use std::{env, path::Path};
+use std::{cell::RefCell, env, path::Path};
 
 use larder::{BackendConfig, Config, EventLog, Store};
 
@@ -15,6 +15,8 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     /// The value of `--store`.
     pub(crate) store: Option<String>,
+    /// What the command has opened, to be closed however it ends.
+    opened: RefCell<Option<Store>>,
 }
 
 /// What a command needs of the store.
@@ -25,6 +27,23 @@ enum Access {
 }
 
 impl Context {
+    pub(crate) fn new(ui: Ui, store: Option<String>) -> Self {
+        Self { ui, store, opened: RefCell::new(None) }
+    }
+
+    /// Closes what is still open, so that the store is one file again. Commands that write have closed it
+    /// themselves, and looked at the answer.
+    pub(crate) fn close(&self) {
+        if let Some(store) = self.opened.take() {
+            let _ = store.close().wait();
+        }
+    }
+
+    fn remember(&self, store: Store) -> Store {
+        *self.opened.borrow_mut() = Some(store.clone());
+        store
+    }
+
     /// Opens the store for reading only; it must exist, and is never reset.
     pub(crate) fn open_to_read(&self) -> anyhow::Result<Store> {
         self.open(Access::Read)
@@ -42,7 +61,7 @@ impl Context {
         if config.backend == BackendConfig::Memory {
             self.ui.warn("the store is `memory`: it is gone at the end of this command");
         }
-        Ok(Store::lazy(config)?)
+        Ok(self.remember(Store::lazy(config)?))
     }
 
     /// The configuration of the store that was named.
@@ -69,7 +88,7 @@ impl Context {
         if access == Access::Read {
             config = config.reset_on_start(false).read_only(true);
         }
-        Ok(Store::open(config).wait()?)
+        Ok(self.remember(Store::open(config).wait()?))
     }
 
     fn no_file(&self, path: &Path) -> Failure {

@@ -30,11 +30,12 @@ fn main() -> process::ExitCode {
         Err(error) => return refuse(&error).into(),
     };
     let ui = Ui::new(cli.global.json, cli.global.quiet, cli.global.color);
-    let context = Context { ui, store: cli.global.store };
+    let context = Context::new(ui, cli.global.store);
     let ended = commands::run(cli.command, &context).and_then(|code| {
         context.ui.flush()?;
         Ok(code)
     });
+    context.close();
     match ended.map_err(Failure::from_error) {
         Ok(code) => code,
         Err(None) => ExitCode::Success,

@@ -273,3 +273,14 @@ fn ctrl_c_stops_an_import_that_says_how_far_it_got() {
     assert!(ended.stderr.contains("committed events: 1000") && ended.stderr.contains("--from-row 1001"));
     assert_eq!(folder.json(&["logs"])[0]["head"], 1_000);
 }
+
+#[test]
+fn a_store_at_rest_is_one_file() {
+    let folder = imported();
+    for command in [&["logs"][..], &["read", "--log", "strikes"], &["read", "--log", "no"], &["verify"]] {
+        folder.run(command);
+        let files = std::fs::read_dir(folder.path().join(".larder")).unwrap();
+        let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(names, ["local.db"], "{command:?}");
+    }
+}
