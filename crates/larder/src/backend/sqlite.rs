@@ -14,6 +14,7 @@ mod error;
 mod event_log;
 mod history;
 mod log_row;
+mod open_files;
 mod place;
 mod postings;
 mod queue;
@@ -70,7 +71,7 @@ impl SqliteBackend {
     /// `Incompatible` for a file that is not a store of this or an earlier version; `NotFound` for a missing one
     /// when only reading; `Locked`; `Corrupted`; `InvalidArgument`; `Io`.
     pub fn open(config: &Config, sqlite: &SqliteConfig) -> Result<Self> {
-        let shared = Shared::open(config, sqlite)
+        let shared = open_files::open(config, sqlite)
             .map_err(|error| error.during("open store").with("path", sqlite.path.display().to_string()))?;
         Ok(Self { shared, open: AtomicBool::new(true) })
     }

@@ -35,7 +35,6 @@ pub(super) fn open_writer(config: &SqliteConfig) -> Result<Connection> {
     if version < LEAST_SQLITE {
         return Err(Error::new(ErrorKind::Unsupported).with("SQLite", rusqlite::version()));
     }
-    prepare_path(config)?;
     if config.reset_on_start {
         reset(config)?;
     }
@@ -60,7 +59,7 @@ pub(super) fn open_reader(config: &SqliteConfig) -> Result<Connection> {
 }
 
 /// Creates the parent directory, or finds out early what SQLite would not say.
-fn prepare_path(config: &SqliteConfig) -> Result<()> {
+pub(super) fn prepare_path(config: &SqliteConfig) -> Result<()> {
     let path = &config.path;
     if path.is_dir() {
         return Err(Error::invalid("path", format!("`{}` is a directory", path.display())));

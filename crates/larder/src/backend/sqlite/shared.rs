@@ -2,9 +2,8 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -48,25 +47,9 @@ pub(super) struct Shared {
     end: Mutex<Option<Vec<oneshot::Sender<()>>>>,
 }
 
-/// The files that are open in this process: opening one again shares it.
-static OPEN_FILES: Mutex<Vec<(PathBuf, Weak<Shared>)>> = Mutex::new(Vec::new());
-
 impl Shared {
-    /// Opens the file, or joins whoever has it open in this process.
+    /// Opens the file.
     pub(super) fn open(config: &Config, sqlite: &SqliteConfig) -> Result<Arc<Self>> {
-        let mut open_files = OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner);
-        open_files.retain(|(_, shared)| shared.strong_count() > 0);
-        if let Some(shared) = find(&open_files, sqlite) {
-            return shared.join(config, sqlite);
-        }
-        let shared = Self::open_file(config, sqlite)?;
-        if let Ok(path) = sqlite.path.canonicalize() {
-            open_files.push((path, Arc::downgrade(&shared)));
-        }
-        Ok(shared)
-    }
-
-    fn open_file(config: &Config, sqlite: &SqliteConfig) -> Result<Arc<Self>> {
         let connection = schema::open_writer(sqlite)?;
         let key: Vec<u8> =
             connection.query_row("SELECT value FROM meta WHERE key = 'term_key'", [], |row| row.get(0))?;
@@ -92,18 +75,27 @@ impl Shared {
         Ok(shared)
     }
 
-    fn join(self: Arc<Self>, config: &Config, sqlite: &SqliteConfig) -> Result<Arc<Self>> {
-        if sqlite.reset_on_start {
-            return Err(Error::new(ErrorKind::Locked)
-                .with("by", "this process")
-                .hint("close it before a reset"));
-        }
-        if self.config.durability != sqlite.durability || self.limits != config.limits {
+    /// Takes another handle on this instance, if it serves whoever opens the file like that.
+    pub(super) fn try_share(&self, sqlite: &SqliteConfig) -> bool {
+        let same = self.config.read_only == sqlite.read_only && self.config.vfs == sqlite.vfs;
+        let count = |handles: usize| if handles == 0 { None } else { Some(handles + 1) };
+        // With its last handle gone it is about to close, whatever comes.
+        same && !self.is_poisoned()
+            && self.handles.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_ok()
+    }
+
+    /// This instance for whoever has just taken a handle on it, or why not.
+    pub(super) fn shared_as(self: Arc<Self>, config: &Config, sqlite: &SqliteConfig) -> Result<Arc<Self>> {
+        let refused = if sqlite.reset_on_start {
+            Error::new(ErrorKind::Locked).with("by", "this process").hint("close it before a reset")
+        } else if self.config.durability != sqlite.durability || self.limits != config.limits {
             let reason = "the file is open in this process with another durability or other limits";
-            return Err(Error::invalid("configuration", reason));
-        }
-        self.handles.fetch_add(1, Ordering::SeqCst);
-        Ok(self)
+            Error::invalid("configuration", reason)
+        } else {
+            return Ok(self);
+        };
+        self.release();
+        Err(refused)
     }
 
     pub(super) fn lock_writer(&self) -> MutexGuard<'_, Option<Writer>> {
@@ -132,17 +124,11 @@ impl Shared {
 
     /// Gives up a handle; true if it was the last, and the file is being closed.
     pub(super) fn release(&self) -> bool {
-        // Under the lock of the registry, so that nobody joins a file that is about to close.
-        let _open_files = OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner);
         let last = self.handles.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
             self.queue.stop();
         }
         last
-    }
-
-    fn is_released(&self) -> bool {
-        self.handles.load(Ordering::SeqCst) == 0
     }
 
     /// Told by the writer's thread when the file is closed.
@@ -168,17 +154,4 @@ impl Shared {
     fn lock_end(&self) -> MutexGuard<'_, Option<Vec<oneshot::Sender<()>>>> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The open instance of a file, unless it no longer takes writes.
-fn find(open_files: &[(PathBuf, Weak<Shared>)], sqlite: &SqliteConfig) -> Option<Arc<Shared>> {
-    let path = sqlite.path.canonicalize().ok()?;
-    open_files.iter().filter(|(open, _)| *open == path).filter_map(|(_, shared)| shared.upgrade()).find(
-        |shared| {
-            !shared.is_released()
-                && !shared.is_poisoned()
-                && shared.config.read_only == sqlite.read_only
-                && shared.config.vfs == sqlite.vfs
-        },
-    )
 }
