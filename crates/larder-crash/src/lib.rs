@@ -3,6 +3,7 @@
 //! - [`images`]: power cuts, on a recorded trace of what SQLite did to its files
 //! - [`kill`]: processes that are killed while they write
 //! - [`faults`]: calls to the disk that fail
+//! - [`flips`]: damage to a stored file
 //!
 //! All compare a reopened store with a [`ledger`] of what was submitted and answered; the workload ([`step`])
 //! is derived from a seed. Each harness is proved by a store or a disk that it must catch. How to run them for
@@ -19,6 +20,7 @@ mod writer;
 pub mod child;
 pub mod faults;
 pub mod faulty;
+pub mod flips;
 pub mod image;
 pub mod images;
 pub mod kill;

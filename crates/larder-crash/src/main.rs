@@ -8,7 +8,7 @@ use larder_crash::{
     child::{self, ChildOptions, Chore},
     faults,
     faulty::{Kind, Way},
-    fresh_seed, images, kill,
+    flips, fresh_seed, images, kill,
 };
 
 /// Tries to make a Larder store lose or garble what it acknowledged.
@@ -56,6 +56,18 @@ enum Harness {
         /// Only this kind of call
         #[arg(long)]
         kind: Option<Kind>,
+        /// Replays a run
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Bit flips: damages a stored file, and compares everything it answers
+    Flips {
+        /// How many stores
+        #[arg(long, default_value_t = 2)]
+        rounds: u32,
+        /// How many times each is damaged, spread evenly over the file
+        #[arg(long, default_value_t = 5_000)]
+        flips: u64,
         /// Replays a run
         #[arg(long)]
         seed: Option<u64>,
@@ -108,6 +120,10 @@ fn run(harness: Harness) -> Result<(), Failure> {
                     faults::Options { rounds, every, images, ..faults::Options::new(seed, &[kind], &ways) };
                 println!("{kind:?}: {:#?}", faults::run(&options)?);
             }
+        }
+        Harness::Flips { rounds, flips, seed } => {
+            let options = flips::Options { rounds, ..flips::Options::new(announced(seed), flips) };
+            println!("{:#?}", flips::run(&options)?);
         }
         Harness::Child { path, seed, life, writers, chore, answers_early } => {
             child::run(&ChildOptions { path, seed, life, writers, chore, answers_early })?;

@@ -1,0 +1,27 @@
+//! Bit flips at the size of a CI run: `larder-crash flips` damages as many files as you like.
+
+use larder_crash::{
+    Failure, Promise,
+    flips::{Options, run},
+    fresh_seed,
+};
+
+#[test]
+fn fl_02_no_wrong_event_is_ever_returned() {
+    let seed = fresh_seed();
+    println!("seed {seed}");
+    let report = run(&Options { rounds: 2, ..Options::new(seed, 1_500) }).unwrap_or_else(|f| panic!("{f}"));
+    println!("{report:#?}");
+    assert_eq!(report.flips, 3_000);
+    // Where plain SQL reads something else than was written, the store had to tell.
+    assert!(report.wrong_in_sql > 100, "{report:?}");
+    assert!(report.failed_reads > 100 && report.refused > 0, "{report:?}");
+}
+
+#[test]
+fn a_reader_that_compares_no_checksums_is_caught() {
+    match run(&Options { reads_raw: true, ..Options::new(1, 500) }) {
+        Err(Failure::Violated { violation, .. }) => assert_eq!(violation.promise, Promise::NothingGarbled),
+        other => panic!("not caught: {other:?}"),
+    }
+}
