@@ -54,12 +54,18 @@ pub(super) fn page(
 ) -> Result<Vec<AppendId>> {
     let sql = "SELECT id, first_position, first_seq_nr, count, digest, checksum FROM append_id
                WHERE log = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+    let mut last = above;
     let above = above.map_or(Vec::new(), |id| id.as_bytes().to_vec());
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query((log, above, to_sql(limit as u64)))?;
     let mut ids = Vec::new();
     while let Some(row) = rows.next()? {
-        ids.push(read(log, row)?);
+        let next = read(log, row)?;
+        // Out of order, a page would lead back to where it began.
+        if last.replace(next.id) >= Some(next.id) {
+            return Err(Error::corrupted("event ids that are out of order"));
+        }
+        ids.push(next);
     }
     Ok(ids)
 }

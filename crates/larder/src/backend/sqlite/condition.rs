@@ -33,11 +33,18 @@ pub(super) fn page(
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query((place(log, above), place(log + 1, 0), to_sql(limit as u64)))?;
     let mut conditions = Vec::new();
+    let mut last = place(log, above);
     while let Some(row) = rows.next()? {
+        // Out of order, a page would lead back to where it began.
+        let next: i64 = row.get(0)?;
+        if next <= last {
+            return Err(Error::corrupted("conditions that are out of order"));
+        }
+        last = next;
         let json: String = row.get(1)?;
         let condition = serde_json::from_str(&json)
             .map_err(|error| Error::corrupted("a condition that cannot be read").caused_by(error))?;
-        conditions.push((Position::new(position_of(row.get(0)?)), condition));
+        conditions.push((Position::new(position_of(next)), condition));
     }
     Ok(conditions)
 }

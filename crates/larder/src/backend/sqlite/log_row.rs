@@ -7,7 +7,7 @@ use super::{
     stream_index::StreamIndex,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     event::Position,
     event_log::{LogInfo, StreamInfo},
 };
@@ -139,9 +139,15 @@ pub(super) fn streams(
     };
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query((log, after.unwrap_or_default(), to_sql(limit as u64)))?;
-    let mut streams = Vec::new();
+    let mut streams: Vec<(String, StreamRow)> = Vec::new();
     while let Some(row) = rows.next()? {
-        streams.push((row.get(3)?, StreamRow::read(row)?));
+        let name: String = row.get(3)?;
+        // Out of order, a page would lead back to where it began.
+        let last = streams.last().map(|(last, _)| last.as_str()).or(after);
+        if last.is_some_and(|last| name == last || (name.as_str() < last) != descending) {
+            return Err(Error::corrupted("streams that are out of order"));
+        }
+        streams.push((name, StreamRow::read(row)?));
     }
     Ok(streams)
 }
