@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc::{RecvTimeoutError, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use larder::{Config, ErrorKind, Event, NewEvent, Query, QueryItem, Store, backend::Progress};
@@ -85,6 +86,8 @@ impl Report {
 
 const FILE: &str = "flips.db";
 const STEPS: u32 = 60;
+/// Longer than anything takes that ends.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the harness.
 ///
@@ -93,7 +96,7 @@ const STEPS: u32 = 60;
 pub fn run(options: &Options) -> Result<Report, Failure> {
     let mut report = Report::default();
     for round in 0..options.rounds {
-        let original = Original::make(Random::of(options.seed, round.into()).next_u64(), round)?;
+        let original = Arc::new(Original::make(Random::of(options.seed, round.into()).next_u64(), round)?);
         let next = AtomicU64::new(0);
         let total = Mutex::new(&mut report);
         thread::scope(|scope| {
@@ -110,7 +113,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
 fn work(
     options: &Options,
     round: u32,
-    original: &Original,
+    original: &Arc<Original>,
     next: &AtomicU64,
     total: &Mutex<&mut Report>,
 ) -> Result<(), Failure> {
@@ -126,10 +129,7 @@ fn work(
         let path = directory.path().join(FILE);
         let damaged = damage.apply(&original.bytes);
         fs::write(&path, &damaged)?;
-        let look = || original.compare(&path, options.reads_raw, &mut report);
-        let result = catch_unwind(AssertUnwindSafe(look))
-            .unwrap_or_else(|_| Err(Violation::of(Promise::Usable, "a panic; see above")));
-        if let Err(violation) = result {
+        if let Err(violation) = look(original, path, options.reads_raw, &mut report) {
             let kept = scratch()?;
             fs::write(kept.path().join(FILE), &damaged)?;
             // What the mutant reads is of no interest.
@@ -140,6 +140,33 @@ fn work(
     }
     total.lock().unwrap_or_else(PoisonError::into_inner).add(&report);
     Ok(())
+}
+
+/// Compares on a thread of its own, which may panic or never come back.
+fn look(
+    original: &Arc<Original>,
+    path: PathBuf,
+    reads_raw: bool,
+    report: &mut Report,
+) -> Result<(), Violation> {
+    let (sender, receiver) = sync_channel(1);
+    let original = original.clone();
+    thread::spawn(move || {
+        let mut seen = Report::default();
+        let result = original.compare(&path, reads_raw, &mut seen);
+        // Whoever gave up on this one does not listen.
+        let _ = sender.send((result, seen));
+    });
+    match receiver.recv_timeout(PATIENCE) {
+        Ok((result, seen)) => {
+            report.add(&seen);
+            result
+        }
+        Err(RecvTimeoutError::Disconnected) => Err(Violation::of(Promise::Usable, "a panic; see above")),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(Violation::of(Promise::Usable, format!("no answer within {} s", PATIENCE.as_secs())))
+        }
+    }
 }
 
 /// What happens to a file.
@@ -193,7 +220,7 @@ struct Original {
 struct Noting<'a>(&'a Ledger);
 
 impl Witness for Noting<'_> {
-    fn submitted(&self, step: &std::sync::Arc<Step>, through: u64) {
+    fn submitted(&self, step: &Arc<Step>, through: u64) {
         self.0.submit(step.clone(), through, 0);
     }
 
