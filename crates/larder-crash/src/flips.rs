@@ -324,7 +324,7 @@ impl Original {
             }
             let [part] = step.parts() else { continue };
             let (true, Some(stream)) = (step.has_ids(), &part.stream) else { continue };
-            let events = part.events.iter().map(|event| event.to_new());
+            let events = part.events.iter().map(crate::step::PlannedEvent::to_new);
             match log.append(stream.as_str(), larder::Expected::Any, events).wait() {
                 Ok(again) if Some(again) == first[0] => {}
                 Ok(again) => lost(format!("the retry of {} answers {again:?}", step.id))?,
