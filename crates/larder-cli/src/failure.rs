@@ -85,7 +85,7 @@ impl Failure {
             failure = failure.with("cause", cause.to_string());
             source = cause.source();
         }
-        let hint = error.get_hint().map(str::to_owned);
+        let hint = error.hint().map(str::to_owned);
         failure.hint = hint.or(failure.hint).or_else(|| code.default_hint().map(str::to_owned));
         failure
     }

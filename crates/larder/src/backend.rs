@@ -19,7 +19,7 @@ use crate::{
     bus::Bus,
     error::Result,
     event::{Event, Payload, Position},
-    event_log::{Appended, Compacted, Expected, LogInfo, StreamInfo},
+    event_log::{Appended, Compacted, Expected, LogInfo, StreamInfo, Trimmed},
     page::Page,
     query::{AppendCondition, Query},
 };
@@ -214,8 +214,10 @@ pub enum Operation {
 pub enum Outcome {
     /// To an append.
     Appended(Appended),
-    /// To a compaction, a raised mark or a trim.
+    /// To a compaction or a raised mark.
     Compacted(Compacted),
+    /// To a trim.
+    Trimmed(Trimmed),
     /// To everything else.
     Done,
 }

@@ -243,7 +243,7 @@ impl Error {
 
     /// Adds what the caller can do about it.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
@@ -282,7 +282,7 @@ impl Error {
 
     /// What the caller can do about it, where there is something to say.
     #[must_use]
-    pub fn get_hint(&self) -> Option<&str> {
+    pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
@@ -333,7 +333,7 @@ impl fmt::Debug for Error {
             return f.debug_tuple("Error").field(&self.0).finish();
         }
         write!(f, "{self}")?;
-        if let Some(hint) = self.get_hint() {
+        if let Some(hint) = self.hint() {
             write!(f, "\n\nhint: {hint}")?;
         }
         let mut source = self.source();
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn debug_is_for_people_and_its_alternate_form_for_parts() {
-        let error = Error::new(ErrorKind::Locked).during("open store").with("path", "x.db").hint("wait");
+        let error = Error::new(ErrorKind::Locked).during("open store").with("path", "x.db").with_hint("wait");
         let error = error.caused_by("SQLITE_BUSY");
         let told =
             "open store: locked by another process (path: x.db)\n\nhint: wait\n\ncaused by: SQLITE_BUSY";

@@ -200,7 +200,8 @@ impl NewEvent {
         }
         if let Payload::Json(json) = &payload {
             check_json(json).map_err(|reason| {
-                Error::invalid("payload", reason).hint("give what is not JSON as bytes (`NewEvent::bytes`)")
+                Error::invalid("payload", reason)
+                    .with_hint("give what is not JSON as bytes (`NewEvent::bytes`)")
             })?;
         }
         let metadata =

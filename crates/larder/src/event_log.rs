@@ -9,7 +9,7 @@ use std::{
 };
 
 pub use self::{
-    answer::{Appended, BulkEvent, Compacted, Expected, Loaded, LogInfo, StreamInfo},
+    answer::{Appended, BulkEvent, Compacted, Expected, Loaded, LogInfo, StreamInfo, Trimmed},
     kind::{Append, AuditConditions, Compact, DropLog, Forget, RaiseMark, Trim},
 };
 use crate::{
@@ -131,7 +131,7 @@ impl EventLog {
             if data.len() == limits.append_events {
                 let limit = limits.append_events as u64;
                 return Err(Error::too_large("events of an append", limit, limit + 1)
-                    .hint("load more than that with `append_many`, in atomic chunks"));
+                    .with_hint("load more than that with `append_many`, in atomic chunks"));
             }
             data.push(event.into().into_data(limits)?);
         }

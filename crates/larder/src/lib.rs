@@ -70,7 +70,7 @@ pub use error::{BoxError, Error, ErrorKind, MatchingEvent, Result};
 pub use event::{Event, NewEvent, Payload, Position};
 pub use event_log::{
     Append, Appended, AuditConditions, BulkEvent, Compact, Compacted, DropLog, EventLog, Expected, Forget,
-    Loaded, LogInfo, RaiseMark, StreamInfo, Trim,
+    Loaded, LogInfo, RaiseMark, StreamInfo, Trim, Trimmed,
 };
 pub use limits::Limits;
 pub use operation::{Call, Each, Read, Write, WriteKind, wait};

@@ -323,7 +323,7 @@ fn open_backend(config: &Config) -> Result<Arc<dyn Backend>> {
         }
         #[cfg(not(feature = "sqlite"))]
         BackendConfig::Sqlite(_) => {
-            return Err(Error::new(ErrorKind::Unsupported).hint("build with the feature `sqlite`"));
+            return Err(Error::new(ErrorKind::Unsupported).with_hint("build with the feature `sqlite`"));
         }
     };
     tracing::info!("backend: {config}");

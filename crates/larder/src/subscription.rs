@@ -100,7 +100,7 @@ impl Subscription<Event> {
         if through > self.request.after.unwrap_or_default() {
             let told = Error::new(ErrorKind::HistoryCompacted { through })
                 .during("subscribe")
-                .hint("go on for the events that are left, or start after that position");
+                .with_hint("go on for the events that are left, or start after that position");
             return Poll::Ready(Err(told));
         }
         Poll::Ready(Ok(()))

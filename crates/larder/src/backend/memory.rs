@@ -147,7 +147,7 @@ impl Backend for MemoryBackend {
         Box::pin(async {
             self.with_state(|_| {
                 let unsupported = Error::new(ErrorKind::Unsupported).during("back up");
-                Err(unsupported.hint("a store in memory has no file; export its logs instead"))
+                Err(unsupported.with_hint("a store in memory has no file; export its logs instead"))
             })
         })
     }

@@ -69,11 +69,18 @@ impl Appended {
     }
 }
 
-/// What a compaction, a raised mark or a trim answers: the last `seq_nr` or position that is hidden now.
+/// What a compaction or a raised mark answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compacted {
-    /// The last `seq_nr` of the stream, or position of the log, that is hidden.
+    /// The last `seq_nr` of the stream that is hidden; 0 if none is.
     pub through: u64,
+}
+
+/// What a trim answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The last position of the log that is hidden; [`Position::START`] if none is.
+    pub through: Position,
 }
 
 /// What is known of a stream.

@@ -1,6 +1,6 @@
 //! What each write of a log answers, and what can be read from one in pages.
 
-use super::{Appended, Compacted, StreamInfo};
+use super::{Appended, Compacted, StreamInfo, Trimmed};
 use crate::{
     backend::{Backend, BoxFuture, EventRead, Outcome, StreamsRead},
     error::Result,
@@ -37,8 +37,8 @@ write_kind! {
     Compact => Compacted, Outcome::Compacted(compacted) => compacted;
     /// The kind of a raised mark: answers [`Compacted`].
     RaiseMark => Compacted, Outcome::Compacted(compacted) => compacted;
-    /// The kind of a trim: answers [`Compacted`].
-    Trim => Compacted, Outcome::Compacted(compacted) => compacted;
+    /// The kind of a trim: answers [`Trimmed`].
+    Trim => Trimmed, Outcome::Trimmed(trimmed) => trimmed;
     /// The kind of a forget.
     Forget => (), Outcome::Done => &();
     /// The kind of a dropped log.

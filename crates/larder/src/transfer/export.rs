@@ -103,7 +103,7 @@ impl<'a> LogExport<'a> {
         if !ended || marks(self.backend, &self.log).await? != self.marks {
             return Err(Error::new(ErrorKind::HistoryCompacted { through: self.head })
                 .with("log", &*self.log)
-                .hint("the log was compacted while it was exported; export it again"));
+                .with_hint("the log was compacted while it was exported; export it again"));
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl Import<'_> {
         match self.options.logs.iter().find(|name| !found(name)) {
             Some(missing) => Err(Error::new(ErrorKind::NotFound)
                 .with("log", missing)
-                .hint("the export does not hold a log of this name")),
+                .with_hint("the export does not hold a log of this name")),
             None => Ok(()),
         }
     }
@@ -167,7 +167,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
             (Stage::Start, Line::LarderExport { version, .. }) => {
                 return Err(Error::new(ErrorKind::Incompatible)
                     .with("format version", version.to_string())
-                    .hint(format!("this build reads version {VERSION}; import it with a newer one")));
+                    .with_hint(format!("this build reads version {VERSION}; import it with a newer one")));
             }
             (Stage::Start, _) => return Err(bad("the first line does not say that this is an export")),
             (Stage::Between, Line::Log { name }) => {

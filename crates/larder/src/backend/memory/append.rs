@@ -125,5 +125,5 @@ fn check_head(expected: u64, actual: u64) -> Result<()> {
 fn reused(id: Uuid) -> Error {
     Error::new(ErrorKind::AlreadyExists)
         .with("event id", id.to_string())
-        .hint("the id was given to another append; a retry must repeat the whole append")
+        .with_hint("the id was given to another append; a retry must repeat the whole append")
 }

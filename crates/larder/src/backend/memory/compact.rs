@@ -11,7 +11,7 @@ use crate::{
     backend::Outcome,
     error::{Error, Result},
     event::Position,
-    event_log::Compacted,
+    event_log::{Compacted, Trimmed},
 };
 
 impl Transaction<'_> {
@@ -27,7 +27,7 @@ impl Transaction<'_> {
 
     pub(super) fn trim(&mut self, log: &Arc<str>, through: Position) -> Outcome {
         let through = self.known_log(log).map_or(Position::START, |log| log.trim(through));
-        Outcome::Compacted(Compacted { through: through.get() })
+        Outcome::Trimmed(Trimmed { through })
     }
 
     pub(super) fn forget(&mut self, log: &Arc<str>, through: Position) -> Outcome {

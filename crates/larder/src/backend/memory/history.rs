@@ -194,5 +194,5 @@ impl LogState {
 }
 
 fn refused(reason: String) -> Error {
-    Error::invalid("import", reason).hint("a log is imported only above its own head")
+    Error::invalid("import", reason).with_hint("a log is imported only above its own head")
 }

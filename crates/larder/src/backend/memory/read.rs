@@ -65,7 +65,7 @@ fn take<T>(
         if taken.len() == most_rows && over_is_an_error {
             let limit = most_rows as u64;
             return Err(Error::too_large(field, limit, limit + 1)
-                .hint("give the read a limit, or go through everything with `each`"));
+                .with_hint("give the read a limit, or go through everything with `each`"));
         }
         if taken.len() == most_rows || (bytes_left == 0 && !taken.is_empty()) {
             return Ok((taken, true));

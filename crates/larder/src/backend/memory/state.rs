@@ -153,7 +153,9 @@ impl Answers {
         let Some(answer) = kept else { return Ok(None) };
         if answer.outcomes.len() != operations {
             let reused = Error::new(ErrorKind::AlreadyExists).with("batch id", id.to_string());
-            return Err(reused.hint("another batch was committed under this id; give each batch its own"));
+            return Err(
+                reused.with_hint("another batch was committed under this id; give each batch its own")
+            );
         }
         Ok(Some(answer.outcomes.clone()))
     }

@@ -8,7 +8,7 @@ use crate::{
     backend::{CommitReply, Outcome},
     error::{Error, ErrorKind, Result},
     event::Position,
-    event_log::{Appended, Compacted},
+    event_log::{Appended, Compacted, Trimmed},
 };
 
 /// How long ids are kept, in microseconds.
@@ -51,6 +51,7 @@ fn oldest(now: u64) -> i64 {
 const APPENDED: u8 = 1;
 const COMPACTED: u8 = 2;
 const DONE: u8 = 3;
+const TRIMMED: u8 = 4;
 
 /// A byte for the kind of each outcome, its numbers in little-endian, and a CRC-32C at the end.
 fn encode(outcomes: &[Outcome]) -> Vec<u8> {
@@ -61,6 +62,7 @@ fn encode(outcomes: &[Outcome]) -> Vec<u8> {
                 (APPENDED, vec![appended.first_seq_nr, appended.first_position.get(), appended.count()])
             }
             Outcome::Compacted(compacted) => (COMPACTED, vec![compacted.through]),
+            Outcome::Trimmed(trimmed) => (TRIMMED, vec![trimmed.through.get()]),
             Outcome::Done => (DONE, vec![]),
         };
         bytes.push(kind);
@@ -94,6 +96,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<Outcome>> {
                 }
             }
             COMPACTED => Outcome::Compacted(Compacted { through: number()? }),
+            TRIMMED => Outcome::Trimmed(Trimmed { through: Position::new(number()?) }),
             DONE => Outcome::Done,
             _ => return Err(wrong()),
         });
@@ -111,6 +114,7 @@ mod tests {
             Outcome::Appended(Appended::new(3, Position::new(9), 2)),
             Outcome::Appended(Appended::default()),
             Outcome::Compacted(Compacted { through: 7 }),
+            Outcome::Trimmed(Trimmed { through: Position::new(8) }),
             Outcome::Done,
         ];
         assert_eq!(decode(&encode(&outcomes)).unwrap(), outcomes);

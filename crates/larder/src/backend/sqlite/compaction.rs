@@ -17,7 +17,8 @@ use super::{
 use crate::{
     backend::Outcome,
     error::{Error, Result},
-    event_log::Compacted,
+    event::Position,
+    event_log::{Compacted, Trimmed},
 };
 
 impl Writer {
@@ -99,10 +100,10 @@ impl Writer {
     }
 
     pub(super) fn trim(&mut self, shared: &Shared, log: &Arc<str>, through: u64) -> Result<Outcome, Failure> {
-        let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(compacted(0)) };
+        let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(trimmed(0)) };
         let through = through.min(row.head);
         if through <= row.trimmed {
-            return Ok(compacted(row.trimmed));
+            return Ok(trimmed(row.trimmed));
         }
         let last = last_event_through(&self.connection, row.number, through)?.unwrap_or(0);
         sweep::add(&self.connection, row.number, None, through).written()?;
@@ -111,7 +112,7 @@ impl Writer {
         known.row.trimmed = through;
         known.row.compacted = row.compacted.max(last);
         known.dirty = true;
-        Ok(compacted(through))
+        Ok(trimmed(through))
     }
 
     /// Removes traces. What waits to be swept becomes a trace first.
@@ -171,4 +172,8 @@ impl Writer {
 
 fn compacted(through: u64) -> Outcome {
     Outcome::Compacted(Compacted { through })
+}
+
+fn trimmed(through: u64) -> Outcome {
+    Outcome::Trimmed(Trimmed { through: Position::new(through) })
 }

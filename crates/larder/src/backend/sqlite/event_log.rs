@@ -128,7 +128,7 @@ impl<'a> Collector<'a> {
         if self.more && self.over_limit_is_an_error && self.events.len() == self.limit {
             let limit = self.limit as u64;
             return Err(Error::too_large("events of a read", limit, limit + 1)
-                .hint("give a limit, or iterate with `each`"));
+                .with_hint("give a limit, or iterate with `each`"));
         }
         let next = if self.more { last } else { None };
         let through = match (self.request.descending, next) {
@@ -428,7 +428,7 @@ pub(super) fn read_streams(shared: &Shared, request: &StreamsRead) -> Result<Pag
         if more && over_limit_is_an_error {
             let limit = limit as u64;
             return Err(Error::too_large("streams of a read", limit, limit + 1)
-                .hint("give a limit, or iterate with `each`"));
+                .with_hint("give a limit, or iterate with `each`"));
         }
         found.truncate(limit);
         let infos = moment.with_streams(|index| {

@@ -351,7 +351,7 @@ impl Writer {
 }
 
 fn refused(reason: String) -> Error {
-    Error::invalid("import", reason).hint("a log is imported only above its own head")
+    Error::invalid("import", reason).with_hint("a log is imported only above its own head")
 }
 
 fn micros(time: SystemTime) -> i64 {

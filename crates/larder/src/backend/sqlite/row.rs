@@ -191,7 +191,7 @@ impl<'a> StoredEvent<'a> {
         Err(Error::corrupted("a checksum that does not match")
             .with("log", log)
             .with("position", self.position().to_string())
-            .hint("run `larder verify` to find everything that is damaged"))
+            .with_hint("run `larder verify` to find everything that is damaged"))
     }
 
     /// The event, once its checksum was compared.

@@ -68,7 +68,8 @@ pub(super) fn prepare_path(config: &SqliteConfig) -> Result<()> {
         return match fs::metadata(path) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::new(ErrorKind::NotFound).hint("is the path right? reading never creates a store"))
+                Err(Error::new(ErrorKind::NotFound)
+                    .with_hint("is the path right? reading never creates a store"))
             }
             Err(error) => Err(Error::new(ErrorKind::Io).caused_by(error)),
         };
@@ -91,7 +92,7 @@ fn connect(config: &SqliteConfig, role: Role) -> Result<Connection> {
         Some(vfs) => Connection::open_with_flags_and_vfs(&config.path, flags, vfs.as_str()),
     };
     let mut connection =
-        opened.map_err(|error| translate(error).hint("can this process read and write it?"))?;
+        opened.map_err(|error| translate(error).with_hint("can this process read and write it?"))?;
     wait_for_locks(&mut connection, config.busy_timeout)?;
     // A file from elsewhere must not make SQLite run what its schema says.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -140,7 +141,7 @@ fn state_of(connection: &Connection) -> Result<FileState> {
             newer if newer > SCHEMA_VERSION => Err(Error::new(ErrorKind::Incompatible)
                 .with("found", format!("schema version {newer}"))
                 .with("known", format!("up to {SCHEMA_VERSION}"))
-                .hint("a newer larder wrote this store: use that one, or a newer one")),
+                .with_hint("a newer larder wrote this store: use that one, or a newer one")),
             other => Err(Error::corrupted(format!("schema version {other}"))),
         };
     }
@@ -150,7 +151,7 @@ fn state_of(connection: &Connection) -> Result<FileState> {
     }
     Err(Error::new(ErrorKind::Incompatible)
         .with("found", "a SQLite file of another application")
-        .hint("name another file; `larder import` brings data from elsewhere into a store"))
+        .with_hint("name another file; `larder import` brings data from elsewhere into a store"))
 }
 
 /// Makes an empty file a store. Another process may be at it too: who comes second finds it done.
@@ -179,7 +180,7 @@ fn write_ahead(connection: &Connection) -> Result<()> {
         Some(mode) if mode == "wal" => Ok(()),
         mode => Err(Error::new(ErrorKind::Unsupported)
             .with("journal mode", mode.cloned().unwrap_or_default())
-            .hint("is the file on a network drive?")),
+            .with_hint("is the file on a network drive?")),
     }
 }
 

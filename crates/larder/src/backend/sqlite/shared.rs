@@ -87,7 +87,7 @@ impl Shared {
     /// This instance for whoever has just taken a handle on it, or why not.
     pub(super) fn shared_as(self: Arc<Self>, config: &Config, sqlite: &SqliteConfig) -> Result<Arc<Self>> {
         let refused = if sqlite.reset_on_start {
-            Error::new(ErrorKind::Locked).with("by", "this process").hint("close it before a reset")
+            Error::new(ErrorKind::Locked).with("by", "this process").with_hint("close it before a reset")
         } else if self.config.durability != sqlite.durability || self.limits != config.limits {
             let reason = "the file is open in this process with another durability or other limits";
             Error::invalid("configuration", reason)

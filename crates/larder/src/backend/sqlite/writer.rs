@@ -174,7 +174,7 @@ impl Writer {
     fn execute(&mut self, shared: &Shared, requests: &[&CommitRequest]) -> Vec<Result<CommitReply>> {
         let all = |error: &Error| requests.iter().map(|_| Err(error.duplicate())).collect();
         if shared.is_poisoned() {
-            return all(&Error::new(ErrorKind::Poisoned).hint("open the store again"));
+            return all(&Error::new(ErrorKind::Poisoned).with_hint("open the store again"));
         }
         if shared.config.read_only {
             return all(&Error::new(ErrorKind::ReadOnly));
@@ -192,7 +192,7 @@ impl Writer {
             Err(GroupError::Unknown(error)) => {
                 shared.poison();
                 let hint = "open the store again; a retry under the same event ids or batch id is safe";
-                all(&Error::new(ErrorKind::CommitUnknown).caused_by(error).hint(hint))
+                all(&Error::new(ErrorKind::CommitUnknown).caused_by(error).with_hint(hint))
             }
         }
     }

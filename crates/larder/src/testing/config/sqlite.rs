@@ -145,7 +145,7 @@ pub(in crate::testing) fn cf_03_a_foreign_database_is_refused(_: &dyn Fixture) -
     let before = fs::read(&path)?;
     for flags in ["", "?reset", "?mode=ro"] {
         let error = refused!(Store::open(url(&path, flags)).wait(), ErrorKind::Incompatible);
-        assert!(error.get_hint().is_some_and(|hint| hint.contains("larder import")), "{error:?}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("larder import")), "{error:?}");
     }
     assert!(fs::read(&path)? == before, "it was not touched");
     assert_eq!(dir.names()?, ["theirs.db"], "nor was anything left beside it");
@@ -175,7 +175,7 @@ pub(in crate::testing) fn cf_03_a_newer_version_is_refused(_: &dyn Fixture) -> C
     connection.close().map_err(|(_, error)| error)?;
     for flags in ["", "?reset", "?mode=ro"] {
         let error = refused!(Store::open(url(&path, flags)).wait(), ErrorKind::Incompatible);
-        assert!(format!("{error} {:?}", error.get_hint()).contains("version"), "{error:?}");
+        assert!(format!("{error} {:?}", error.hint()).contains("version"), "{error:?}");
     }
     let connection = Connection::open(&path)?;
     connection.pragma_update(None, "user_version", version)?;

@@ -94,7 +94,7 @@ pub(in crate::testing) fn cf_04_a_password_is_never_shown(_: &dyn Fixture) -> Ca
         ];
         for url in urls {
             let error = refused!(Store::open(url).wait(), ErrorKind::InvalidArgument { .. });
-            let shown = format!("{error} {error:?} {:?}", error.get_hint());
+            let shown = format!("{error} {error:?} {:?}", error.hint());
             assert!(!shown.contains("hunter2") && !shown.contains("ter2"), "{url}: {shown}");
         }
         assert!(!lines.all().iter().any(|line| line.contains("hunter2")), "{lines:?}");

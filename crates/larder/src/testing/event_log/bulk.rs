@@ -101,7 +101,7 @@ pub(in crate::testing) fn el_19_one_append_is_atomic_up_to_its_limit(fixture: &d
         log.append("s", 0, events(LIMIT + 1)).wait(),
         ErrorKind::TooLarge { limit: 100_000, actual: 100_001, .. }
     );
-    assert!(error.get_hint().is_some_and(|hint| hint.contains("append_many")), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("append_many")), "{error:?}");
     refused!(log.append_if(events(LIMIT + 1), None).wait(), ErrorKind::TooLarge { .. });
     assert_eq!(log.info().wait()?, None, "nothing was written");
 

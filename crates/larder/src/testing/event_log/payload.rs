@@ -113,7 +113,7 @@ pub(in crate::testing) fn el_20_what_is_not_json_is_refused(fixture: &dyn Fixtur
             log.append("s", 0, [NewEvent::json("A", bad)]).wait(),
             ErrorKind::InvalidArgument { field: "payload", .. }
         );
-        assert!(error.get_hint().is_some_and(|hint| hint.contains("bytes")), "{error:?}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("bytes")), "{error:?}");
     }
     assert_eq!(log.head("s").wait()?, 0);
     Ok(())

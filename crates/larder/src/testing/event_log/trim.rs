@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     error::ErrorKind,
     event::Position,
-    event_log::{Compacted, EventLog, Expected},
+    event_log::{EventLog, Expected, Trimmed},
     query::Query,
     testing::{
         fixture::Fixture,
@@ -31,7 +31,7 @@ pub(in crate::testing) fn el_21_trim_hides_by_position(fixture: &dyn Fixture) ->
     let store = fixture.store()?;
     let log = orders(&store)?;
     mixed(&log)?;
-    assert_eq!(log.trim(Position::new(4)).wait()?, Compacted { through: 4 });
+    assert_eq!(log.trim(Position::new(4)).wait()?, Trimmed { through: Position::new(4) });
     assert_eq!(positions(&log.query(Query::all()).wait()?), [5, 6], "events without a stream too");
     assert_eq!(positions(&log.query(tagged("a")).wait()?), [5]);
     assert_eq!(positions(&log.query(typed("Free")).wait()?), [] as [u64; 0]);
@@ -62,13 +62,17 @@ pub(in crate::testing) fn el_21_trim_raises_the_marks_of_streams(fixture: &dyn F
 pub(in crate::testing) fn el_21_trim_beyond_the_head_and_again(fixture: &dyn Fixture) -> CaseResult {
     let store = fixture.store()?;
     let log = orders(&store)?;
-    assert_eq!(log.trim(Position::new(9)).wait()?, Compacted { through: 0 }, "unknown log");
+    assert_eq!(log.trim(Position::new(9)).wait()?, Trimmed { through: Position::new(0) }, "unknown log");
     mixed(&log)?;
-    assert_eq!(log.trim(START).wait()?, Compacted { through: 0 });
-    assert_eq!(log.trim(Position::new(3)).wait()?, Compacted { through: 3 });
-    assert_eq!(log.trim(Position::new(1)).wait()?, Compacted { through: 3 }, "it never goes back");
+    assert_eq!(log.trim(START).wait()?, Trimmed { through: Position::new(0) });
+    assert_eq!(log.trim(Position::new(3)).wait()?, Trimmed { through: Position::new(3) });
+    assert_eq!(
+        log.trim(Position::new(1)).wait()?,
+        Trimmed { through: Position::new(3) },
+        "it never goes back"
+    );
     assert_eq!(positions(&log.query(Query::all()).wait()?), [4, 5, 6]);
-    assert_eq!(log.trim(Position::new(99)).wait()?, Compacted { through: 6 });
+    assert_eq!(log.trim(Position::new(99)).wait()?, Trimmed { through: Position::new(6) });
     assert!(everything(&log)?.is_empty());
     let next = log.append("s", 2, numbered(1)).wait()?;
     assert_eq!(positions(&log.query(Query::all()).wait()?), [next.last_position.get()]);
@@ -107,7 +111,7 @@ pub(in crate::testing) fn el_21_trimming_is_kept_over_reopening(fixture: &dyn Fi
     let store = fixture.reopen(store)?;
     let log = orders(&store)?;
     assert_eq!((everything(&log)?, log.streams().wait()?, log.info().wait()?), before);
-    assert_eq!(log.trim(Position::new(1)).wait()?, Compacted { through: 4 });
+    assert_eq!(log.trim(Position::new(1)).wait()?, Trimmed { through: Position::new(4) });
     Ok(())
 }
 
