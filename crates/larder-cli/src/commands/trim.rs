@@ -30,7 +30,7 @@ impl Trim {
         store.close().wait()?;
         context.ui.result(&json!({ "log": self.log, "trimmed_through": trimmed.through }), |ui| {
             let (done, log) = (ui.paint(Part::Good, "trimmed"), ui.paint(Part::Name, &self.log));
-            ui.line(format!("{done} log {log} through position {}", count(trimmed.through)))
+            ui.line(format!("{done} log {log} through position {}", count(trimmed.through.get())))
         })?;
         Ok(ExitCode::Success)
     }
