@@ -118,9 +118,23 @@ impl<'a> Collector<'a> {
             self.more = true;
             return Ok(false);
         }
+        self.check_order(stored.position())?;
         self.bytes_left = self.bytes_left.saturating_sub(stored.size());
         self.events.push(stored.into_event(&self.request.log, stream)?);
         Ok(true)
+    }
+
+    /// A damaged page can lead to events that are sound, and elsewhere, or were there before.
+    fn check_order(&self, position: Position) -> Result<()> {
+        let last = self.events.last().map(|event| event.position).or(self.request.after);
+        let goes_on =
+            last.is_none_or(|last| if self.request.descending { position < last } else { position > last });
+        if goes_on {
+            return Ok(());
+        }
+        Err(Error::corrupted("events that are out of order")
+            .with("log", &*self.request.log)
+            .with("position", position.to_string()))
     }
 
     fn into_page(self, head: u64) -> Result<Page<Event>> {

@@ -148,9 +148,15 @@ fn events(
     let mut statement = connection.prepare_cached(sql)?;
     let bounds = (place(log.number, after), place(log.number + 1, 0), to_sql(limit as u64));
     let mut rows = statement.query(bounds)?;
-    let mut history = Vec::new();
+    let (mut history, mut last) = (Vec::new(), after);
     while let Some(row) = rows.next()? {
-        history.push(event_or_trace(connection, log, name, StoredEvent::read(row)?)?);
+        let stored = StoredEvent::read(row)?;
+        let position = stored.position().get();
+        if position <= last {
+            return Err(Error::corrupted("events that are out of order"));
+        }
+        last = position;
+        history.push(event_or_trace(connection, log, name, stored)?);
     }
     Ok(history)
 }
