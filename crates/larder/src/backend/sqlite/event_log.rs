@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Rows};
 
 use super::{
     candidates::{Span, View},
@@ -89,6 +89,9 @@ impl Moment<'_> {
     }
 }
 
+/// For how many events of a page there is room from the start.
+const EVENTS_AT_ONCE: usize = 1_024;
+
 /// Collects the events of a page, and knows when it is full.
 struct Collector<'a> {
     request: &'a EventRead,
@@ -104,7 +107,8 @@ impl<'a> Collector<'a> {
     fn new(shared: &Shared, request: &'a EventRead) -> Self {
         let (limit, over_limit_is_an_error) = shared.limits.page_rows(request.limit);
         let bytes_left = request.max_bytes.unwrap_or(usize::MAX);
-        Self { request, limit, over_limit_is_an_error, bytes_left, events: Vec::new(), more: false }
+        let events = Vec::with_capacity(request.limit.unwrap_or(0).min(EVENTS_AT_ONCE));
+        Self { request, limit, over_limit_is_an_error, bytes_left, events, more: false }
     }
 
     /// How many events to look for: one more than it may take, to know whether there are more.
@@ -171,11 +175,11 @@ fn read_stream(
     let name: Arc<str> = name.into();
     let mut reading = StreamReading { request, name, previous: None, plan: &plan, collector };
     if request.descending {
-        if reading.read_memory(moment)? {
+        if reading.read_memory(moment, stream.number)? {
             reading.read_table(moment, stream.number)?;
         }
     } else if reading.read_table(moment, stream.number)? {
-        reading.read_memory(moment)?;
+        reading.read_memory(moment, stream.number)?;
     }
     Ok(Some(()))
 }
@@ -186,7 +190,13 @@ struct StreamPlan {
     to: u64,
     /// In the order of the read, one more than it may take.
     newest: Vec<Entry>,
+    /// The first and last position in the table of a stream that has most of the events between them: those are
+    /// read as they lie, without a look-up for each.
+    dense: Option<(u64, u64)>,
 }
+
+/// The least number of events for which it is worth finding out whether they lie together.
+const DENSE_EVENTS: u64 = 64;
 
 fn plan_stream(
     index: &StreamIndex<'_>,
@@ -209,7 +219,32 @@ fn plan_stream(
         from = from.max(index.first_above(stream.number, stream.mark, log.trimmed)?);
     }
     let newest = index.in_layers(stream.number, from, to, request.descending).take(room).collect();
-    Ok(StreamPlan { from, to, newest })
+    let dense = if request.descending { None } else { dense(index, log, stream.number, from, to, room)? };
+    Ok(StreamPlan { from, to, newest, dense })
+}
+
+/// Where the first `room` events of a stream lie in the table, if at least every second one there is one of them.
+fn dense(
+    index: &StreamIndex<'_>,
+    log: &LogRow,
+    stream: i64,
+    from: u64,
+    to: u64,
+    room: usize,
+) -> Result<Option<(u64, u64)>> {
+    let to = to.min(from.saturating_add(room as u64 - 1));
+    if to.saturating_sub(from) < DENSE_EVENTS {
+        return Ok(None);
+    }
+    let Some((last_seq_nr, last)) = index.last_in_table_through(stream, to)? else { return Ok(None) };
+    let Some(first) = index.position(stream, from)? else { return Ok(None) };
+    let events = (last_seq_nr + 1).saturating_sub(from);
+    Ok((last <= log.merged && lie_together(events, first, last)).then_some((first, last)))
+}
+
+/// Whether these events of one stream, ascending, are worth reading as they lie.
+fn lie_together(events: u64, first: u64, last: u64) -> bool {
+    first <= last && events >= DENSE_EVENTS && last - first < events * 2
 }
 
 /// A read of a stream under way.
@@ -229,11 +264,16 @@ impl StreamReading<'_, '_> {
         if log.merged == 0 || from > to {
             return Ok(true);
         }
+        if let Some((first, last)) = self.plan.dense {
+            let bounds = (place(log.number, first), place(log.number, last), stream);
+            return self.take_all(moment.connection.prepare_cached(DENSE)?.query(bounds)?);
+        }
         let sql = if self.request.descending { TABLE_DESCENDING } else { TABLE_ASCENDING };
-        let mut statement = moment.connection.prepare_cached(sql)?;
-        let bounds =
-            (stream_term(stream), to_sql(from), to_sql(to), to_sql(log.merged), place(log.number, 0));
-        let mut rows = statement.query(bounds)?;
+        let bounds = (stream_term(stream), to_sql(from), to_sql(to), to_sql(log.merged), place(log.number, 0));
+        self.take_all(moment.connection.prepare_cached(sql)?.query(bounds)?)
+    }
+
+    fn take_all(&mut self, mut rows: Rows<'_>) -> Result<bool> {
         while let Some(row) = rows.next()? {
             if !self.take(StoredEvent::read(row)?)? {
                 return Ok(false);
@@ -243,7 +283,14 @@ impl StreamReading<'_, '_> {
     }
 
     /// Takes what the tail holds; false once the page is full.
-    fn read_memory(&mut self, moment: &Moment<'_>) -> Result<bool> {
+    fn read_memory(&mut self, moment: &Moment<'_>, stream: i64) -> Result<bool> {
+        if let [first, .., last] = &self.plan.newest[..]
+            && lie_together(self.plan.newest.len() as u64, first.position, last.position)
+        {
+            let number = moment.log.number;
+            let bounds = (place(number, first.position), place(number, last.position), stream);
+            return self.take_all(moment.connection.prepare_cached(DENSE)?.query(bounds)?);
+        }
         let mut statement = moment.connection.prepare_cached(EVENT)?;
         for entry in &self.plan.newest {
             let mut rows = statement.query([place(moment.log.number, entry.position)])?;
@@ -293,6 +340,9 @@ macro_rules! table_sql {
         )
     };
 }
+/// A stream's events that lie together. The number must not lead: there is no index for it.
+const DENSE: &str =
+    concat!("SELECT ", event_columns!(), " FROM event WHERE place BETWEEN ?1 AND ?2 AND stream = ?3 ORDER BY place");
 const TABLE_ASCENDING: &str = table_sql!("");
 const TABLE_DESCENDING: &str = table_sql!(" DESC");
 

@@ -203,6 +203,7 @@ impl TailState {
             "SELECT place, stream, seq_nr, event_type, tags FROM event WHERE place > ?1 AND place <= ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query((place(log, self.through), place_bound(log, head)))?;
+        let mut missing: Vec<(Key, u64)> = Vec::new();
         while let Some(row) = rows.next()? {
             let event_type = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
             let tags = split_tags(row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?);
@@ -211,8 +212,10 @@ impl TailState {
             let stream =
                 stream.map(|(stream, seq_nr)| from_sql(seq_nr).map(|seq_nr| (stream, seq_nr))).transpose()?;
             let tags = tags.iter().map(String::as_str);
-            self.active.extend(terms.postings(Indexed { log, position, stream, event_type, tags }));
+            missing.extend(terms.postings(Indexed { log, position, stream, event_type, tags }));
         }
+        // A map that is built from a sorted whole, and one append of it, are several times faster than inserts.
+        self.active.append(&mut missing.into_iter().collect());
         self.through = head;
         Ok(())
     }

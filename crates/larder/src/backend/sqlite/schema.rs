@@ -22,6 +22,9 @@ const SCHEMA_VERSION: i32 = 1;
 /// A bug that could corrupt the write-ahead log was fixed in 3.51.3.
 const LEAST_SQLITE: i32 = 3_051_003;
 
+/// How much of the file readers map into memory; what lies beyond is copied.
+const MAPPED_BYTES: i64 = 1 << 40;
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -245,6 +248,11 @@ fn settle(connection: &Connection, config: &SqliteConfig, role: Role) -> Result<
         Role::Reader => {
             connection.pragma_update(None, "cache_size", -16_384)?;
             connection.pragma_update(None, "query_only", true)?;
+            if config.map_file && cfg!(target_pointer_width = "64") {
+                connection.pragma_update(None, "mmap_size", MAPPED_BYTES)?;
+                // Mapped pages would be checked at every visit; events carry their own checksums.
+                connection.pragma_update(None, "cell_size_check", false)?;
+            }
         }
     }
     Ok(())

@@ -51,6 +51,14 @@ impl<'a> StreamIndex<'a> {
         rows.next()?.map(|row| from_sql(row.get(0)?)).transpose()
     }
 
+    /// The last event of a stream in the table through a `seq_nr`, with its position.
+    pub(super) fn last_in_table_through(&self, stream: i64, seq_nr: u64) -> Result<Option<(u64, u64)>> {
+        let sql = "SELECT key, value FROM posting WHERE term = ?1 AND key <= ?2 ORDER BY key DESC LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query((stream_term(stream), to_sql(seq_nr)))?;
+        rows.next()?.map(|row| Ok((from_sql(row.get(0)?)?, from_sql(row.get(1)?)?))).transpose()
+    }
+
     /// The first `seq_nr` above `mark` whose event lies above a position.
     ///
     /// Sequence numbers and positions rise together, so this is a binary search.
