@@ -38,8 +38,26 @@ impl Window {
         Self { from, to: from + scene.window() }
     }
 
-    fn measurement(self, units: u64) -> Measurement {
-        Measurement { units, elapsed: self.to - self.from }
+    fn driven(self, units: u64, total: u64, processor: Processor) -> Driven {
+        let elapsed = self.to - self.from;
+        let measured = Measurement { units, elapsed, processor: processor.per_unit(total) };
+        Driven { measured, total }
+    }
+}
+
+/// How much processor time this process had used at some moment.
+#[derive(Debug, Clone, Copy)]
+struct Processor(Duration);
+
+impl Processor {
+    fn now() -> Self {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Self(Duration::try_from(time).unwrap_or_default())
+    }
+
+    fn per_unit(self, units: u64) -> Option<Duration> {
+        let used = Self::now().0.saturating_sub(self.0);
+        (units > 0).then(|| used.div_f64(units as f64))
     }
 }
 
@@ -50,7 +68,7 @@ where
     F: Fn(usize, u64) -> S + Send + Sync + 'static,
     S: Future<Output = Result<()>> + Send,
 {
-    let (step, window) = (Arc::new(step), Window::opening_now(scene));
+    let (step, window, processor) = (Arc::new(step), Window::opening_now(scene), Processor::now());
     runtime.block_on(async {
         let mut running = JoinSet::new();
         for writer in 0..writers {
@@ -63,7 +81,7 @@ where
             counted += in_window;
             total += all;
         }
-        Ok(Driven { measured: window.measurement(counted), total })
+        Ok(window.driven(counted, total, processor))
     })
 }
 
@@ -86,14 +104,14 @@ where
 
 /// Repeats `step(n)` on this thread for n = 0, 1, …; a step is one unit, counted if it ends within the window.
 pub fn thread(scene: &Scene, mut step: impl FnMut(u64) -> Result<()>) -> Result<Driven> {
-    let window = Window::opening_now(scene);
+    let (window, processor) = (Window::opening_now(scene), Processor::now());
     let (mut counted, mut total) = (0, 0);
     loop {
         step(total)?;
         total += 1;
         let now = Instant::now();
         if now > window.to {
-            return Ok(Driven { measured: window.measurement(counted), total });
+            return Ok(window.driven(counted, total, processor));
         }
         counted += u64::from(now >= window.from);
     }
@@ -103,13 +121,13 @@ pub fn thread(scene: &Scene, mut step: impl FnMut(u64) -> Result<()>) -> Result<
 /// did.
 pub fn whole(scene: &Scene, mut job: impl FnMut() -> Result<u64>) -> Result<Measurement> {
     job()?;
-    let start = Instant::now();
+    let (start, processor) = (Instant::now(), Processor::now());
     let mut units = 0;
     loop {
         units += job()?;
         let elapsed = start.elapsed();
         if elapsed >= scene.window() {
-            return Ok(Measurement { units, elapsed });
+            return Ok(Measurement { units, elapsed, processor: processor.per_unit(units) });
         }
     }
 }

@@ -62,6 +62,8 @@ pub fn remove(dir: &Path) -> Result<()> {
 pub struct Measurement {
     pub units: u64,
     pub elapsed: Duration,
+    /// Processor time per unit, of all threads of the process; `None` where it was not taken.
+    pub processor: Option<Duration>,
 }
 
 /// What the numbers of a comparison are.
@@ -134,6 +136,8 @@ pub struct SideResult {
     pub side: &'static str,
     pub spread: Spread,
     pub rounds: Vec<f64>,
+    /// Microseconds of processor time per unit, the median of the rounds.
+    pub processor_us: Option<f64>,
 }
 
 /// How a target was met.
@@ -166,13 +170,13 @@ pub fn run(
     scene: &Scene,
     rounds: usize,
 ) -> Result<Outcome> {
-    let mut values: Vec<Vec<f64>> = vec![Vec::new(); comparison.sides.len()];
+    let mut taken: Vec<Vec<Measurement>> = vec![Vec::new(); comparison.sides.len()];
     for round in 1..=rounds {
-        for (side, values) in comparison.sides.iter_mut().zip(&mut values) {
+        for (side, taken) in comparison.sides.iter_mut().zip(&mut taken) {
             let start = Instant::now();
             let measured = (side.measure)(scene).with_context(|| format!("{name}: {}", side.name))?;
             let value = comparison.scale.value(measured);
-            values.push(value);
+            taken.push(measured);
             let took = start.elapsed().as_secs_f64();
             eprintln!("{name} round {round}/{rounds} {}: {value:.1} ({took:.1} s)", side.name);
         }
@@ -180,11 +184,19 @@ pub fn run(
     let sides: Vec<SideResult> = comparison
         .sides
         .iter()
-        .zip(values)
-        .map(|(side, rounds)| SideResult { side: side.name, spread: Spread::of(&rounds), rounds })
+        .zip(taken)
+        .map(|(side, taken)| side_result(side.name, comparison.scale, &taken))
         .collect();
     let targets = comparison.targets.iter().map(|target| judge(target, &sides)).collect();
     Ok(Outcome { name, about, scale: comparison.scale, sides, targets })
+}
+
+fn side_result(side: &'static str, scale: Scale, taken: &[Measurement]) -> SideResult {
+    let rounds: Vec<f64> = taken.iter().map(|measured| scale.value(*measured)).collect();
+    let processor: Vec<f64> =
+        taken.iter().filter_map(|measured| measured.processor).map(|time| time.as_secs_f64() * 1e6).collect();
+    let processor_us = (!processor.is_empty()).then(|| Spread::of(&processor).median);
+    SideResult { side, spread: Spread::of(&rounds), rounds, processor_us }
 }
 
 fn judge(target: &Target, sides: &[SideResult]) -> TargetResult {
@@ -212,7 +224,7 @@ mod tests {
     use super::*;
 
     fn side(name: &'static str, rounds: &[f64]) -> SideResult {
-        SideResult { side: name, spread: Spread::of(rounds), rounds: rounds.to_vec() }
+        SideResult { side: name, spread: Spread::of(rounds), rounds: rounds.to_vec(), processor_us: None }
     }
 
     #[test]

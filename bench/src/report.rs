@@ -67,12 +67,18 @@ fn sides(outcome: &Outcome) -> Table {
         Scale::PerSecond(unit) => format!("{unit}/s"),
         Scale::Milliseconds => "ms".to_owned(),
     };
-    let mut table = table(&["side", &format!("median {unit}"), "min", "max"]);
+    let mut table = table(&["side", &format!("median {unit}"), "min", "max", "processor µs"]);
     for side in &outcome.sides {
         let spread = side.spread;
-        table.add_row([side.side.to_owned(), number(spread.median), number(spread.min), number(spread.max)]);
+        table.add_row([
+            side.side.to_owned(),
+            number(spread.median),
+            number(spread.min),
+            number(spread.max),
+            side.processor_us.map_or_else(String::new, number),
+        ]);
     }
-    align(&mut table, 1..4);
+    align(&mut table, 1..5);
     table
 }
 

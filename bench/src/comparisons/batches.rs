@@ -79,5 +79,7 @@ fn text_table(scene: &Scene, cache: Cache) -> Result<Measurement> {
 }
 
 fn in_events(driven: Driven) -> Measurement {
-    Measurement { units: driven.measured.units * EVENTS, ..driven.measured }
+    let Measurement { units, elapsed, processor } = driven.measured;
+    let processor = processor.map(|time| time / EVENTS as u32);
+    Measurement { units: units * EVENTS, elapsed, processor }
 }

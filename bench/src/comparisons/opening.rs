@@ -90,7 +90,7 @@ fn larder(scene: &Scene, unclean: &Path) -> Result<Measurement> {
     let elapsed = start.elapsed();
     ensure!(events >= TagKind::Student.events(), "events are missing");
     store.close()?;
-    Ok(Measurement { units: 1, elapsed })
+    Ok(Measurement { units: 1, elapsed, processor: None })
 }
 
 /// Until SQLite has recovered the WAL and read a row of the same file.
@@ -102,5 +102,5 @@ fn rusqlite(scene: &Scene, unclean: &Path) -> Result<Measurement> {
     let mut select = connection.prepare("SELECT * FROM event_log LIMIT 1")?;
     ensure!(select.exists([])?, "no events");
     let elapsed = start.elapsed();
-    Ok(Measurement { units: 1, elapsed })
+    Ok(Measurement { units: 1, elapsed, processor: None })
 }

@@ -58,5 +58,9 @@ pub fn measure(program: &Path, scene: &Scene, writers: usize, settings: Settings
         .with_context(|| format!("run {}", program.display()))?;
     ensure!(output.status.success(), "{} failed", program.display());
     let answer: Answer = serde_json::from_slice(&output.stdout)?;
-    Ok(Measurement { units: answer.events, elapsed: Duration::from_secs_f64(answer.seconds) })
+    Ok(Measurement {
+        units: answer.events,
+        elapsed: Duration::from_secs_f64(answer.seconds),
+        processor: None,
+    })
 }
