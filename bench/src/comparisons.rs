@@ -90,4 +90,9 @@ pub const ALL: &[Entry] = &[
         "which settings suit UmaDB best, 64 tasks under a condition",
         choices::umadb_conditional,
     ),
+    choice(
+        "choice-umadb-queries",
+        "which page cache suits UmaDB best, reading the 100 events of a random tag",
+        choices::umadb_queries,
+    ),
 ];

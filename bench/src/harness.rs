@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::statistics::Spread;
@@ -128,6 +128,17 @@ pub struct Comparison {
     pub scale: Scale,
     pub sides: Vec<Side>,
     pub targets: Vec<Target>,
+}
+
+impl Comparison {
+    /// Leaves one side, against which nothing can be held.
+    pub fn keep_only(&mut self, side: &str) -> Result<()> {
+        let names: Vec<&str> = self.sides.iter().map(|side| side.name).collect();
+        ensure!(names.contains(&side), "no side `{side}`; there are `{}`", names.join("`, `"));
+        self.sides.retain(|kept| kept.name == side);
+        self.targets.clear();
+        Ok(())
+    }
 }
 
 /// What all rounds of one side gave.

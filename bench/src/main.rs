@@ -60,6 +60,9 @@ struct Run {
     /// Gives each of Larder's appended events an id of the caller's, which is indexed
     #[arg(long)]
     ids: bool,
+    /// Runs the side of this name alone, without targets: to look at it with a profiler
+    #[arg(long)]
+    side: Option<String>,
     /// A directory on the disk to measure; large stores in it are kept for the next run
     #[arg(long, default_value = "./bench-data")]
     dir: PathBuf,
@@ -97,7 +100,10 @@ fn run(options: &Run) -> Result<ExitCode> {
     let rounds = usize::from(options.rounds);
     let mut outcomes = Vec::new();
     for entry in entries {
-        let comparison = (entry.build)(&scene).with_context(|| format!("prepare {}", entry.name))?;
+        let mut comparison = (entry.build)(&scene).with_context(|| format!("prepare {}", entry.name))?;
+        if let Some(side) = &options.side {
+            comparison.keep_only(side)?;
+        }
         outcomes.push(harness::run(entry.name, entry.about, comparison, &scene, rounds)?);
     }
     harness::remove(&scene.dir.join("round"))?;

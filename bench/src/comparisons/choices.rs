@@ -5,11 +5,13 @@ use anyhow::Result;
 use super::{
     concurrent::{Lock, mutex, umadb as umadb_append},
     conditional::umadb_alone,
+    tag_queries::umadb as umadb_reads,
 };
 use crate::{
     harness::{Comparison, Measurement, Scale, Scene, Side},
     prepared::{copied, umadb_tagged},
     sides::{cqrs_es, umadb},
+    workload::TagKind,
 };
 
 fn choice(sides: Vec<Side>) -> Comparison {
@@ -55,6 +57,16 @@ pub fn umadb(_: &Scene) -> Result<Comparison> {
 pub fn umadb_conditional(scene: &Scene) -> Result<Comparison> {
     copied(scene, &umadb_tagged(scene)?, "umadb-tagged")?;
     Ok(umadbs(umadb_alone))
+}
+
+pub fn umadb_queries(scene: &Scene) -> Result<Comparison> {
+    let dir = umadb_tagged(scene)?;
+    let with = |name, cache_megabytes| {
+        let dir = dir.clone();
+        let settings = umadb::Settings { pipelined: false, cache_megabytes };
+        Side::new(name, move |scene| umadb_reads(scene, &dir, TagKind::Course, settings))
+    };
+    Ok(choice(vec![with("no cache", 0), with("64 MB", 64), with("1 GB", 1_024)]))
 }
 
 fn umadbs(measure: fn(&Scene, umadb::Settings) -> Result<Measurement>) -> Comparison {

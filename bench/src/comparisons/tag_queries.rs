@@ -1,5 +1,7 @@
 //! Reading all events of a random tag.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 
 use crate::{
@@ -34,13 +36,15 @@ fn comparison(scene: &Scene, kind: TagKind) -> Result<Comparison> {
                 store.close()?;
                 measured
             }),
-            Side::new("UmaDB", move |scene| {
-                let direct = umadb::Direct::open(&rival, umadb::BEST)?;
-                queries(scene, tagged, kind, |tag| direct.read_tag(tag))
-            }),
+            Side::new("UmaDB", move |scene| umadb(scene, &rival, kind, umadb::BEST)),
         ],
         targets: vec![Target::ratio("UmaDB", 3.0)],
     })
+}
+
+pub fn umadb(scene: &Scene, dir: &Path, kind: TagKind, settings: umadb::Settings) -> Result<Measurement> {
+    let direct = umadb::Direct::open(dir, settings)?;
+    queries(scene, tagged(scene), kind, |tag| direct.read_tag(tag))
 }
 
 fn queries(
