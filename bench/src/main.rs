@@ -66,6 +66,9 @@ struct Run {
     /// A directory on the disk to measure; large stores in it are kept for the next run
     #[arg(long, default_value = "./bench-data")]
     dir: PathBuf,
+    /// Fills the large stores of Larder anew: after a change of the storage format
+    #[arg(long)]
+    refill: bool,
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -98,6 +101,9 @@ fn run(options: &Run) -> Result<ExitCode> {
     let mut out = own_stdout().context("redirect the rivals' chatter")?;
     let scene = Scene { dir: options.dir.clone(), quick: options.quick, ids: options.ids };
     let rounds = usize::from(options.rounds);
+    if options.refill {
+        prepared::forget_larder(&scene)?;
+    }
     let mut outcomes = Vec::new();
     for entry in entries {
         let mut comparison = (entry.build)(&scene).with_context(|| format!("prepare {}", entry.name))?;

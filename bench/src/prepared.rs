@@ -53,6 +53,18 @@ pub fn copied(scene: &Scene, prepared: &Path, name: &str) -> Result<PathBuf> {
     Ok(copy)
 }
 
+/// Removes what Larder has filled; rivals' stores stay.
+pub fn forget_larder(scene: &Scene) -> Result<()> {
+    let Ok(entries) = fs::read_dir(scene.dir.join("prepared")) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("larder-") {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 pub fn larder_tagged(scene: &Scene) -> Result<PathBuf> {
     let tagged = tagged(scene);
     prepared(scene, &format!("larder-tagged-{}", tagged.count), |dir| {
