@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    concurrent::{Lock, mutex, umadb as umadb_append},
+    concurrent::{Guard, Lock, mutex, umadb as umadb_append},
     conditional::umadb_alone,
     tag_queries::umadb as umadb_reads,
 };
@@ -51,7 +51,7 @@ pub fn cqrs_es(_: &Scene) -> Result<Comparison> {
 }
 
 pub fn umadb(_: &Scene) -> Result<Comparison> {
-    Ok(umadbs(|scene, settings| umadb_append(scene, 512, settings)))
+    Ok(umadbs(|scene, settings| umadb_append(scene, 512, Guard::Stream, settings)))
 }
 
 pub fn umadb_conditional(scene: &Scene) -> Result<Comparison> {

@@ -46,7 +46,8 @@ pub fn with_512(_: &Scene) -> Result<Comparison> {
         sides: vec![
             larder(WRITERS),
             Side::new("mutex", |scene| mutex(scene, WRITERS, Lock::InTask)),
-            Side::new("UmaDB", |scene| umadb(scene, WRITERS, umadb::BEST)),
+            Side::new("UmaDB", |scene| umadb(scene, WRITERS, Guard::Stream, umadb::BEST)),
+            Side::new("UmaDB, unguarded", |scene| umadb(scene, WRITERS, Guard::Nothing, umadb::BEST)),
         ],
         targets: vec![Target::ratio("mutex", 14.0), Target::ratio("UmaDB", 7.0)],
     })
@@ -127,21 +128,33 @@ fn bare_log(scene: &Scene, writers: usize) -> Result<Measurement> {
     Ok(driven.measured)
 }
 
-/// Its streams are tags. Without a condition, which it would need to guard a stream: that is in its favour.
-pub fn umadb(scene: &Scene, writers: usize, settings: umadb::Settings) -> Result<Measurement> {
+/// Whether an append to UmaDB makes sure that its stream is where the writer believes it to be, as Larder's expected
+/// sequence and the text table's primary key do. Streams are tags there, so it takes a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    Stream,
+    Nothing,
+}
+
+pub fn umadb(scene: &Scene, writers: usize, guard: Guard, settings: umadb::Settings) -> Result<Measurement> {
     let dir = scene.fresh("umadb")?;
-    let acknowledged = Arc::new(AtomicU64::new(0));
+    let last: Arc<Vec<AtomicU64>> = Arc::new((0..writers).map(|_| AtomicU64::new(0)).collect());
     let shared = Arc::new(umadb::Shared::open(&dir, settings)?);
     let driven = driver::tasks(&runtime()?, writers, scene, {
-        let (shared, acknowledged) = (shared.clone(), acknowledged.clone());
+        let (shared, last) = (shared.clone(), last.clone());
         move |writer, n| {
-            let (shared, acknowledged) = (shared.clone(), acknowledged.clone());
+            let (shared, last) = (shared.clone(), last.clone());
             async move {
-                let position = shared.append(vec![umadb::event(n, [own_stream(writer)])], None).await?;
-                acknowledged.fetch_max(position, Ordering::Relaxed);
+                let stream = own_stream(writer);
+                let after = last[writer].load(Ordering::Relaxed);
+                let condition =
+                    (guard == Guard::Stream).then(|| umadb::stream_condition(stream.clone(), after));
+                let position = shared.append(vec![umadb::event(n, [stream])], condition).await?;
+                last[writer].store(position, Ordering::Relaxed);
                 Ok(())
             }
         }
     })?;
-    all_stored(driven, acknowledged.load(Ordering::Relaxed))
+    let stored = last.iter().map(|last| last.load(Ordering::Relaxed)).max().unwrap_or(0);
+    all_stored(driven, stored)
 }

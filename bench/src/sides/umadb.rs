@@ -135,3 +135,9 @@ pub fn condition(tags: [String; 2], after: Option<u64>) -> DcbAppendCondition {
     let item = DcbQueryItem::new().types([EVENT_TYPE]).tags(tags);
     DcbAppendCondition::new(DcbQuery::new().item(item)).after(after)
 }
+
+/// Fails if the stream, which is a tag here, has an event after a position; 0 means any at all.
+pub fn stream_condition(stream: String, after: u64) -> DcbAppendCondition {
+    let item = DcbQueryItem::new().tags([stream]);
+    DcbAppendCondition::new(DcbQuery::new().item(item)).after((after > 0).then_some(after))
+}
