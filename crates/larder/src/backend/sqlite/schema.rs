@@ -100,6 +100,8 @@ fn connect(config: &SqliteConfig, role: Role) -> Result<Connection> {
     // A file from elsewhere must not make SQLite run what its schema says.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Otherwise SQLite looks at bound limits while it plans, and compiles such a statement anew at every execution.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
