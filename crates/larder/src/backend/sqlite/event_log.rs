@@ -269,7 +269,8 @@ impl StreamReading<'_, '_> {
             return self.take_all(moment.connection.prepare_cached(DENSE)?.query(bounds)?);
         }
         let sql = if self.request.descending { TABLE_DESCENDING } else { TABLE_ASCENDING };
-        let bounds = (stream_term(stream), to_sql(from), to_sql(to), to_sql(log.merged), place(log.number, 0));
+        let bounds =
+            (stream_term(stream), to_sql(from), to_sql(to), to_sql(log.merged), place(log.number, 0));
         self.take_all(moment.connection.prepare_cached(sql)?.query(bounds)?)
     }
 
@@ -341,8 +342,11 @@ macro_rules! table_sql {
     };
 }
 /// A stream's events that lie together. The number must not lead: there is no index for it.
-const DENSE: &str =
-    concat!("SELECT ", event_columns!(), " FROM event WHERE place BETWEEN ?1 AND ?2 AND stream = ?3 ORDER BY place");
+const DENSE: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM event WHERE place BETWEEN ?1 AND ?2 AND stream = ?3 ORDER BY place"
+);
 const TABLE_ASCENDING: &str = table_sql!("");
 const TABLE_DESCENDING: &str = table_sql!(" DESC");
 
