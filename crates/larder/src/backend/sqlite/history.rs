@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{
     append::EventInsert,
     append_id, condition,
-    event_log::{Moment, in_snapshot},
     log_row::{LogRow, StreamRow},
+    moment::{Moment, in_snapshot},
     place::{MAX_POSITION, from_sql, place, position_of, to_sql},
     postings::Indexed,
     row::{Body, Columns, StoredEvent, event_columns, join_tags, split_tags},

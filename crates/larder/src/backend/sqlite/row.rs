@@ -26,6 +26,9 @@ macro_rules! event_columns {
 }
 pub(super) use event_columns;
 
+/// The event or trace at a place.
+pub(super) const EVENT: &str = concat!("SELECT ", event_columns!(), " FROM event WHERE place = ?1");
+
 /// What separates tags in their column; tags contain no control characters.
 const TAG_SEPARATOR: char = '\n';
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     place::{from_sql, place, place_bound, position_of, to_sql},
     postings::Key,
-    row::{StoredEvent, event_columns},
+    row::{EVENT, StoredEvent, event_columns},
     shared::Shared,
     trace,
     writer::Writer,
@@ -100,8 +100,7 @@ impl Sweep {
         let connection = &writer.connection;
         let entries =
             writer.with_streams(log, |index| index.range(stream, self.done + 1, self.through, SLICE))?;
-        let sql = concat!("SELECT ", event_columns!(), " FROM event WHERE place = ?1");
-        let mut statement = connection.prepare_cached(sql)?;
+        let mut statement = connection.prepare_cached(EVENT)?;
         let mut keys = Vec::with_capacity(entries.len());
         for entry in &entries {
             let mut rows = statement.query([place(self.log, entry.position)])?;

@@ -6,7 +6,7 @@ use super::{
     log_row,
     place::{position_of, to_sql},
     postings::{Key, Terms, stream_term},
-    row::{Columns, StoredEvent, checksum, event_columns, split_tags},
+    row::{Columns, EVENT, StoredEvent, checksum, split_tags},
 };
 use crate::{
     error::{Error, MatchingEvent, Result},
@@ -19,8 +19,7 @@ pub(super) fn matching_event(
     log: &str,
     place: i64,
 ) -> Result<Option<MatchingEvent>> {
-    let sql = concat!("SELECT ", event_columns!(), " FROM event WHERE place = ?1");
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = connection.prepare_cached(EVENT)?;
     let mut rows = statement.query([place])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let stored = StoredEvent::read(row)?;

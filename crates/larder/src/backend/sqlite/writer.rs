@@ -1,28 +1,12 @@
 //! The writer: executes every batch that waits, commits once, answers all of them.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 
 use rusqlite::Connection;
 
 use super::{
-    append::Undo,
-    batch_id,
-    error::is_full,
-    log_row::LogRow,
-    place::{MAX_LOG, to_sql},
-    postings::{Key, Merge, Merged, Tail},
-    queue::Job,
-    shared::Shared,
-    stream_index::StreamIndex,
-    sweep,
+    append::Undo, batch_id, checkpoint::Checkpointer, error::is_full, postings::Merged, queue::Job,
+    shared::Shared, sweep, writer_log::WriterLog,
 };
 use crate::{
     backend::{CommitReply, CommitRequest, Operation, Outcome},
@@ -30,8 +14,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The write-ahead log grows to this many pages of 4 KiB, is copied into the file, and is used again.
-const CHECKPOINT_PAGES: i32 = 8_192;
 /// After another process has committed, this many groups leave it a gap.
 const YIELDING_GROUPS: u32 = 64;
 const YIELD: Duration = Duration::from_micros(400);
@@ -76,45 +58,19 @@ pub(super) struct Writer {
     /// What a batch has changed in memory, to be taken back if it is refused and others are not.
     pub(super) undo: Option<Vec<Undo>>,
     /// The numbers of the logs that the running transaction has created.
-    created: Vec<i64>,
+    pub(super) created: Vec<i64>,
     /// The time of the running transaction, in microseconds since 1970.
     pub(super) now: u64,
     data_version: i64,
     /// How many more groups leave a gap for another process.
     yielding: u32,
     sweeping: bool,
-    /// The size of the write-ahead log after the last commit, in pages.
-    wal_pages: Arc<AtomicI32>,
-    checkpoint_at: i32,
-}
-
-/// What the writer knows of a log, ahead of the file while a transaction runs.
-#[derive(Debug)]
-pub(super) struct WriterLog {
-    pub row: LogRow,
-    pub tail: Arc<Tail>,
-    pub merge: Merge,
-    /// The head in the file, without the running transaction.
-    committed_head: u64,
-    /// How many postings the running transaction has added.
-    pub added: usize,
-    /// Postings that go once the running transaction is committed.
-    pub forgotten: Vec<Key>,
-    pub streams: super::streams::StreamCache,
-    /// The running transaction has changed its row.
-    pub dirty: bool,
+    checkpointer: Checkpointer,
 }
 
 impl Writer {
     pub(super) fn new(mut connection: Connection, shared: &Shared) -> Result<Self> {
-        let wal_pages = Arc::new(AtomicI32::new(0));
-        let pages = wal_pages.clone();
-        if !shared.config.read_only {
-            connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: i32| {
-                pages.store(count, Ordering::Relaxed);
-                Ok(())
-            }))?;
-        }
+        let checkpointer = Checkpointer::new(&mut connection)?;
         // Changes from here on are somebody else's: readers begin to remember things before the first commit.
         let data_version = data_version(&connection)?;
         let sweeping = sweep::is_pending(&connection)?;
@@ -127,8 +83,7 @@ impl Writer {
             data_version,
             yielding: 0,
             sweeping,
-            wal_pages,
-            checkpoint_at: CHECKPOINT_PAGES,
+            checkpointer,
         };
         if sweeping && !shared.config.read_only {
             shared.queue.ask_for_chores();
@@ -148,7 +103,7 @@ impl Writer {
             }
         }
         self.commit_jobs(shared, plain);
-        self.checkpoint_if_due();
+        self.checkpointer.run_if_due(&self.connection);
     }
 
     fn commit_jobs(&mut self, shared: &Shared, jobs: Vec<Job>) {
@@ -166,7 +121,7 @@ impl Writer {
     /// Commits a batch for a caller that does not share its transaction.
     pub(super) fn commit_one(&mut self, shared: &Shared, request: &CommitRequest) -> Result<CommitReply> {
         let mut answers = self.execute(shared, &[request]);
-        self.checkpoint_if_due();
+        self.checkpointer.run_if_due(&self.connection);
         answers.pop().expect("one answer for one batch")
     }
 
@@ -397,35 +352,7 @@ impl Writer {
             // A failure is met again, and answered, by the next commit.
             drop(self.transact(shared, &[]));
         }
-        self.checkpoint_if_due();
-    }
-
-    /// Copies the write-ahead log into the file once it has grown to its size, so that it can be used again.
-    fn checkpoint_if_due(&mut self) {
-        let pages = self.wal_pages.load(Ordering::Relaxed);
-        if pages < CHECKPOINT_PAGES {
-            self.checkpoint_at = CHECKPOINT_PAGES;
-        }
-        if pages < self.checkpoint_at {
-            return;
-        }
-        // A reader in an old snapshot keeps it from being used again: look again when it has grown as much more.
-        self.checkpoint_at = pages + CHECKPOINT_PAGES / 2;
-        let checkpoint = self.connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)");
-        let done = checkpoint.and_then(|mut statement| {
-            statement.query_row([], |row| {
-                Ok((row.get::<_, i32>(0)?, row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))
-            })
-        });
-        match done {
-            Ok((0, log, copied)) if log == copied => {
-                self.wal_pages.store(0, Ordering::Relaxed);
-                self.checkpoint_at = CHECKPOINT_PAGES;
-            }
-            Ok((busy, log, copied)) => tracing::debug!(busy, log, copied, "checkpoint is not complete"),
-            // The log still holds everything: nothing is lost, and the next commit meets the same disk.
-            Err(error) => tracing::warn!(%error, "checkpoint failed"),
-        }
+        self.checkpointer.run_if_due(&self.connection);
     }
 
     pub(super) fn run(&self, sql: &str) -> rusqlite::Result<()> {
@@ -434,85 +361,6 @@ impl Writer {
 
     pub(super) fn start_sweeping(&mut self) {
         self.sweeping = true;
-    }
-
-    /// Looks at the streams of a loaded log, as the running transaction sees them.
-    pub(super) fn with_streams<T>(
-        &self,
-        log: &str,
-        look: impl FnOnce(&StreamIndex<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let known = &self.logs[log];
-        let tail = known.tail.read();
-        look(&StreamIndex::new(&self.connection, &known.row, &tail.layers()))
-    }
-
-    /// A log that is known to be loaded.
-    pub(super) fn log_mut(&mut self, name: &str) -> &mut WriterLog {
-        self.logs.get_mut(name).expect("it was loaded for this operation")
-    }
-
-    /// Loads a log, if it exists.
-    pub(super) fn load_log(&mut self, shared: &Shared, name: &Arc<str>) -> Result<Option<&mut WriterLog>> {
-        if !self.logs.contains_key(name) {
-            let Some(row) = LogRow::find(&self.connection, name)? else { return Ok(None) };
-            let tail = shared.tail(&row);
-            {
-                let mut state = tail.write();
-                if !state.follows(&row) {
-                    state.restart(&row);
-                }
-                state.catch_up(&self.connection, &shared.terms, row.number, row.head)?;
-            }
-            self.logs.insert(name.clone(), WriterLog::new(row, tail));
-        }
-        Ok(self.logs.get_mut(name))
-    }
-
-    /// Loads a log, creating it if there is none.
-    pub(super) fn log_or_new(&mut self, shared: &Shared, name: &Arc<str>) -> Result<&mut WriterLog, Failure> {
-        if self.load_log(shared, name)?.is_none() {
-            let next: i64 = self
-                .connection
-                .query_row("SELECT coalesce(max(log), 0) + 1 FROM log", [], |row| row.get(0))
-                .map_err(Error::from)?;
-            if next > MAX_LOG {
-                return Err(Error::too_large("logs", MAX_LOG.cast_unsigned(), next.cast_unsigned()).into());
-            }
-            self.create_log(name, next, 0).written()?;
-            self.load_log(shared, name)?;
-            if let Some(undo) = &mut self.undo {
-                undo.push(Undo::Log { log: name.clone(), number: next });
-            }
-        }
-        Ok(self.log_mut(name))
-    }
-
-    pub(super) fn create_log(&mut self, name: &str, number: i64, head: u64) -> rusqlite::Result<()> {
-        self.created.push(number);
-        let sql = "INSERT INTO log (log, name, head, merged) VALUES (?1, ?2, ?3, ?3)";
-        self.connection.prepare_cached(sql)?.execute((number, name, to_sql(head))).map(drop)
-    }
-}
-
-impl WriterLog {
-    /// Takes postings out of memory, with the running transaction.
-    pub(super) fn forget(&mut self, keys: Vec<Key>) {
-        self.forgotten.extend(keys);
-        self.dirty = true;
-    }
-
-    pub(super) fn new(row: LogRow, tail: Arc<Tail>) -> Self {
-        Self {
-            row,
-            tail,
-            merge: Merge::default(),
-            committed_head: row.head,
-            added: 0,
-            forgotten: Vec::new(),
-            streams: super::streams::StreamCache::default(),
-            dirty: false,
-        }
     }
 }
 
