@@ -77,7 +77,7 @@ pub fn larder_tagged(scene: &Scene) -> Result<PathBuf> {
 pub fn umadb_tagged(scene: &Scene) -> Result<PathBuf> {
     let tagged = tagged(scene);
     prepared(scene, &format!("umadb-tagged-{}", tagged.count), |dir| {
-        umadb::Direct::open(dir, umadb::BEST)?.fill_tagged(tagged)
+        umadb::Direct::open(dir, umadb::CHOSEN)?.fill_tagged(tagged)
     })
 }
 

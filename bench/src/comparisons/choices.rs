@@ -1,4 +1,5 @@
-//! The rivals among themselves: which settings and drivers suit each best. The other comparisons use the best.
+//! The rivals among themselves: what their settings and drivers are worth. `docs/benchmarks.md` tells which the other
+//! comparisons use, and why.
 
 use anyhow::Result;
 

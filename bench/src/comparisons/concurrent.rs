@@ -46,8 +46,8 @@ pub fn with_512(_: &Scene) -> Result<Comparison> {
         sides: vec![
             larder(WRITERS),
             Side::new("mutex", |scene| mutex(scene, WRITERS, Lock::InTask)),
-            Side::new("UmaDB", |scene| umadb(scene, WRITERS, Guard::Stream, umadb::BEST)),
-            Side::new("UmaDB, unguarded", |scene| umadb(scene, WRITERS, Guard::Nothing, umadb::BEST)),
+            Side::new("UmaDB", |scene| umadb(scene, WRITERS, Guard::Stream, umadb::CHOSEN)),
+            Side::new("UmaDB, unguarded", |scene| umadb(scene, WRITERS, Guard::Nothing, umadb::CHOSEN)),
         ],
         targets: vec![Target::ratio("mutex", 14.0), Target::ratio("UmaDB", 7.0)],
     })

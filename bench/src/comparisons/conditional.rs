@@ -66,7 +66,7 @@ fn comparison(scene: &Scene, workers: Workers, after: After) -> Result<Compariso
         scale: Scale::PerSecond("events"),
         sides: vec![
             Side::new("Larder", move |scene| larder(scene, &own, tagged, workers, Some(after))),
-            Side::new("UmaDB", move |scene| umadb(scene, &rival, tagged, workers, after, umadb::BEST)),
+            Side::new("UmaDB", move |scene| umadb(scene, &rival, tagged, workers, after, umadb::CHOSEN)),
             Side::new("Larder without a condition", move |scene| {
                 larder(scene, &unconditional, tagged, workers, None)
             }),

@@ -36,7 +36,7 @@ fn comparison(scene: &Scene, kind: TagKind) -> Result<Comparison> {
                 store.close()?;
                 measured
             }),
-            Side::new("UmaDB", move |scene| umadb(scene, &rival, kind, umadb::BEST)),
+            Side::new("UmaDB", move |scene| umadb(scene, &rival, kind, umadb::CHOSEN)),
         ],
         targets: vec![Target::ratio("UmaDB", 3.0)],
     })
