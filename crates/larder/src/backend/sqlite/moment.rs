@@ -42,7 +42,8 @@ impl Moment<'_> {
             }
         }
         let state = tail.read();
-        if state.base() > log.merged {
+        // What was removed since, this snapshot may still show: without its postings it would have holes.
+        if state.base() > log.merged || state.removals() > log.removals {
             return Ok(None);
         }
         look(&state.layers()).map(Some)

@@ -149,6 +149,11 @@ impl TailState {
         self.through
     }
 
+    /// How many of the log's removals it has followed: it lacks what they removed.
+    pub(super) fn removals(&self) -> u64 {
+        self.removals
+    }
+
     /// Its postings, in two layers: every position of the second lies above those of the first.
     pub(super) fn layers(&self) -> [&Postings; 2] {
         [&self.frozen, &self.active]
