@@ -41,7 +41,8 @@ fn watch(weak: &Weak<Shared>, running: &Mutex<bool>) {
         }
         // What cannot be read just now is looked at again after the interval.
         if let Ok(now) = heads(&shared) {
-            if seen.is_some_and(|seen| seen != now) {
+            // The first look counts too: a listener may have read before it, and somebody appended in between.
+            if seen != Some(now) {
                 shared.bus.publish_all();
             }
             seen = Some(now);
