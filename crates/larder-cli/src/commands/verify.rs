@@ -46,7 +46,7 @@ impl Verify {
             let checked = format!(
                 "{}, {}, {} checked",
                 counted(report.events, "event"),
-                counted(report.index_entries, "index row"),
+                counted(report.index_entries, "stored index row"),
                 counted(report.conditions, "condition")
             );
             let verdict = match total {

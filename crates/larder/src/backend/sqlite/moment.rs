@@ -2,7 +2,12 @@
 
 use rusqlite::Connection;
 
-use super::{log_row::LogRow, postings::Postings, shared::Shared, stream_index::StreamIndex};
+use super::{
+    log_row::LogRow,
+    postings::{Postings, Tail, TailState},
+    shared::Shared,
+    stream_index::StreamIndex,
+};
 use crate::error::Result;
 
 /// A log in a snapshot.
@@ -35,6 +40,7 @@ impl Moment<'_> {
     pub(super) fn with_tail<T>(&self, look: impl FnOnce(&[&Postings]) -> Result<T>) -> Result<Option<T>> {
         let Moment { connection, shared, log } = self;
         let tail = shared.tail(log);
+        self.shed(&tail);
         if tail.read().through() < log.head {
             let mut behind = tail.write();
             if behind.base() <= log.merged {
@@ -47,6 +53,23 @@ impl Moment<'_> {
             return Ok(None);
         }
         look(&state.layers()).map(Some)
+    }
+
+    /// Has a tail start again that another process's merges have left behind, once it has grown: in a process that
+    /// only reads, nobody else would.
+    fn shed(&self, tail: &Tail) {
+        let Moment { shared, log, .. } = self;
+        let grown = |state: &TailState| state.base() < log.merged && state.len() > 2 * shared.config.merge_at;
+        if !grown(&tail.read()) {
+            return;
+        }
+        // With the writer at rest, only another process can have merged; the writer will look before it appends.
+        if let Ok(_writer) = shared.writer.try_lock() {
+            let mut state = tail.write();
+            if grown(&state) {
+                state.restart(log);
+            }
+        }
     }
 
     /// Looks at the log's streams.

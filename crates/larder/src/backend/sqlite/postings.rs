@@ -149,6 +149,11 @@ impl TailState {
         self.through
     }
 
+    /// How many postings it holds.
+    pub(super) fn len(&self) -> usize {
+        self.frozen.len() + self.active.len()
+    }
+
     /// How many of the log's removals it has followed: it lacks what they removed.
     pub(super) fn removals(&self) -> u64 {
         self.removals

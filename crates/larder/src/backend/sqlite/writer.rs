@@ -286,7 +286,14 @@ impl Writer {
     /// Writes what the group has changed in logs, and a slice of the work that was put off.
     fn finish(&mut self, shared: &Shared) -> Result<Vec<(Arc<str>, Merged)>> {
         if self.sweeping {
-            self.sweeping = sweep::slice(self, shared)?;
+            self.sweeping = match sweep::slice(self, shared) {
+                // What is damaged stays hidden, for `verify` to report: it must not keep others from writing.
+                Err(error) if *error.kind() == ErrorKind::Corrupted => {
+                    tracing::error!(%error, "hidden events cannot be swept: run `larder verify`");
+                    false
+                }
+                more => more?,
+            };
         }
         let mut merged = Vec::new();
         for (name, log) in self.logs.iter_mut().filter(|(_, log)| log.dirty) {
@@ -344,6 +351,8 @@ impl Writer {
         // Their numbers are free again, for logs that begin elsewhere.
         self.created.drain(..).for_each(|log| shared.forget_tail(log));
         self.undo = None;
+        // What this transaction swept is there again; the next one finds out whether there is anything.
+        self.sweeping = true;
     }
 
     /// Housekeeping while nobody waits.

@@ -23,7 +23,26 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
         .map_err(|error| Error::new(ErrorKind::Io).with("thread", "larder-writer").caused_by(error))
 }
 
+/// Ends the instance if the writer's thread panics: what it was at is unknown, and nobody may wait for it.
+struct OnPanic<'a>(&'a Shared);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.poison();
+            self.0.queue.stop();
+            // Dropped jobs answer their callers.
+            let mut jobs = Vec::new();
+            while !self.0.queue.is_empty() {
+                self.0.queue.take(&mut jobs);
+            }
+            self.0.has_ended();
+        }
+    }
+}
+
 fn run(shared: &Arc<Shared>) {
+    let _on_panic = OnPanic(shared);
     let mut linger = Linger::default();
     loop {
         match shared.queue.wait(linger) {
