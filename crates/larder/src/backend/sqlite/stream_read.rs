@@ -173,7 +173,9 @@ impl StreamReading<'_, '_> {
             None if self.request.descending => None,
             None => Some(self.plan.from),
         };
-        if expected.is_some_and(|expected| expected != seq_nr) {
+        // An entry of the index that was damaged can lead to an event beyond the range.
+        let outside = seq_nr < self.plan.from || seq_nr > self.plan.to;
+        if outside || expected.is_some_and(|expected| expected != seq_nr) {
             return Err(self.hole(seq_nr));
         }
         self.previous = Some(seq_nr);
