@@ -56,6 +56,7 @@ mod query;
 mod store;
 mod subscription;
 mod transfer;
+mod write_kind;
 
 pub mod backend;
 #[cfg(any(test, feature = "testing"))]

@@ -5,30 +5,9 @@ use crate::{
     backend::{Backend, BoxFuture, EventRead, Outcome, StreamsRead},
     error::Result,
     event::{Event, Position},
-    operation::WriteKind,
     page::{Page, PageOptions, Row, sealed::Sealed},
+    write_kind::write_kind,
 };
-
-macro_rules! write_kind {
-    ($(#[$doc:meta] $kind:ident => $outcome:ty, $pattern:pat => $found:expr;)*) => {$(
-        #[$doc]
-        #[derive(Debug)]
-        pub enum $kind {}
-
-        impl Sealed for $kind {}
-
-        impl WriteKind for $kind {
-            type Outcome = $outcome;
-
-            fn outcome(outcome: &Outcome) -> Option<&$outcome> {
-                match outcome {
-                    $pattern => Some($found),
-                    _ => None,
-                }
-            }
-        }
-    )*};
-}
 
 write_kind! {
     /// The kind of an append: answers [`Appended`].
