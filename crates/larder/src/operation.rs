@@ -2,16 +2,15 @@
 
 use std::{
     fmt,
-    future::{Future, IntoFuture},
+    future::Future,
     marker::PhantomData,
-    pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Wake, Waker, ready},
-    thread::{self, Thread},
-    time::{Duration, Instant},
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
+pub use larder_runtime::wait;
+pub(crate) use larder_runtime::{Owned, wait_timeout};
 
 use crate::{
     backend::{BoxFuture, CommitReply, CommitRequest, Operation, Outcome},
@@ -20,67 +19,6 @@ use crate::{
     store::Store,
     subscription::{Next, WaitIter},
 };
-
-/// Drives a future to its end on this thread, without an executor.
-///
-/// ```
-/// assert_eq!(larder::wait(async { 1 + 1 }), 2);
-/// ```
-pub fn wait<F: IntoFuture>(future: F) -> F::Output {
-    let mut future = pin!(future.into_future());
-    // Much of what is waited on is there already, and then nobody need be told when it is.
-    if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        return output;
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        thread::park();
-    }
-}
-
-/// As [`wait`], but no longer than `timeout`.
-#[expect(clippy::disallowed_methods, reason = "a thread's own patience is not the store's time")]
-pub(crate) fn wait_timeout<F: Future + Unpin>(mut future: F, timeout: Duration) -> Option<F::Output> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let start = Instant::now();
-    loop {
-        if let Poll::Ready(output) = Pin::new(&mut future).poll(&mut context) {
-            return Some(output);
-        }
-        let left = timeout.checked_sub(start.elapsed())?;
-        thread::park_timeout(left);
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// A value that only its owner touches: shareable between threads because sharing gives no access.
-pub(crate) struct Owned<T>(Mutex<T>);
-
-impl<T> Owned<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(Mutex::new(value))
-    }
-
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The kind of a [`Write`]: what it answers. Sealed.
 pub trait WriteKind: crate::page::sealed::Sealed + Send + Sync + 'static {
@@ -197,7 +135,7 @@ impl<O: WriteKind> fmt::Debug for Write<O> {
     }
 }
 
-/// A call without options: await it, or [wait](Call::wait) on it.
+/// A call without options: await it, or [wait](larder_runtime::Call::wait) on it.
 ///
 /// ```
 /// use larder::Store;
@@ -208,38 +146,7 @@ impl<O: WriteKind> fmt::Debug for Write<O> {
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a call does nothing until it is awaited or waited on"]
-pub struct Call<T, E = Error> {
-    future: Owned<BoxFuture<'static, Result<T, E>>>,
-}
-
-impl<T, E> Call<T, E> {
-    pub(crate) fn new(future: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
-        Self { future: Owned::new(Box::pin(future)) }
-    }
-
-    /// Runs the call on this thread.
-    ///
-    /// # Errors
-    /// As documented where the call was made.
-    pub fn wait(self) -> Result<T, E> {
-        wait(self)
-    }
-}
-
-impl<T, E> Future for Call<T, E> {
-    type Output = Result<T, E>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.get_mut().as_mut().poll(context)
-    }
-}
-
-impl<T, E> fmt::Debug for Call<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Call(..)")
-    }
-}
+pub type Call<T, E = Error> = larder_runtime::Call<T, E>;
 
 /// A paged read: await it for one page, or turn it into an iteration over everything with [`Read::each`].
 ///
