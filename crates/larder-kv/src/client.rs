@@ -1,0 +1,323 @@
+//! The client: what users hold.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use larder_runtime::micros_since_epoch;
+
+use crate::{
+    Call,
+    batch::Batch,
+    error::{Error, ErrorKind, Result},
+    options::ClientOptions,
+    scan::Scan,
+    store::Store,
+    sync::{
+        SyncState, Tick,
+        entry::{Author, Stamp},
+        hlc::HybridClock,
+    },
+    value::{Key, Value, check_key, check_value},
+    wal::recovery::Recovery,
+    watch::{Watch, Watchers},
+    write::{Op, Write},
+};
+
+/// A key-value store of one node: values in memory, writes in a file if the options say so.
+///
+/// Clones are the same client. Dropping the last one flushes what was written, as far as possible;
+/// [`close`](Self::close) does it and says whether it worked.
+///
+/// ```
+/// use larder_kv::{Client, ClientOptions};
+///
+/// # fn main() -> larder_kv::Result<()> {
+/// let client = Client::open(ClientOptions::memory_only("node-a")).wait()?;
+/// client.put("profile/name", "Ada").wait()?;
+/// assert_eq!(client.get("profile/name")?, "Ada");
+/// assert!(client.find("profile/age")?.is_none());
+/// client.remove("profile/name").wait()?;
+/// assert!(client.empty());
+/// client.close().wait()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// The state of a client's file and memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The node's id.
+    pub node_id: String,
+    /// The file; none in memory-only mode.
+    pub wal_path: Option<PathBuf>,
+    /// Keys with a value.
+    pub keys: u64,
+    /// Keys that were removed, kept so that other nodes learn of it.
+    pub tombstones: u64,
+    /// What keys and values add up to, in bytes.
+    pub data_bytes: u64,
+    /// How much of the file is written, in bytes.
+    pub file_bytes: u64,
+    /// How much of that is still needed; the rest goes with the next compaction.
+    pub live_bytes: u64,
+    /// How often the file was compacted since it was begun.
+    pub generation: u64,
+    /// Why the client no longer writes, if a write has failed.
+    pub poisoned: Option<String>,
+}
+
+impl Client {
+    /// Opens a client, recovering what is in its file.
+    ///
+    /// # Errors
+    /// `InvalidArgument` names the option that cannot be, `Locked` the process that has the file; `Incompatible` if
+    /// the file is of another format, a newer version or another node; `Corrupted` says where; `Io`, `Full`.
+    pub fn open(options: ClientOptions) -> Call<Self> {
+        Call::new(async move {
+            options.check()?;
+            if options.enable_wal {
+                return Err(Error::incompatible("the wal of this build is not connected yet"));
+            }
+            Ok(Self { shared: Arc::new(Shared::new(options)) })
+        })
+    }
+
+    /// Gives the key this value.
+    ///
+    /// # Errors
+    /// Those of a [`Write`].
+    pub fn put(&self, key: impl Into<Key>, value: impl Into<Value>) -> Write {
+        let (key, value) = (key.into(), value.into());
+        let checked = check_key(&key).and_then(|()| check_value(&value));
+        Write::new(self.shared.clone(), checked.map(|()| vec![Op { key, value: Some(value) }]))
+    }
+
+    /// Takes the key's value away, if it has one.
+    ///
+    /// # Errors
+    /// Those of a [`Write`].
+    pub fn remove(&self, key: impl Into<Key>) -> Write {
+        let key = key.into();
+        let checked = check_key(&key);
+        Write::new(self.shared.clone(), checked.map(|()| vec![Op { key, value: None }]))
+    }
+
+    /// Several writes, all or nothing.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.shared.clone())
+    }
+
+    /// The key's value.
+    ///
+    /// # Errors
+    /// `NotFound` with the key if it has none, `InvalidArgument` and `TooLarge` if it cannot be a key, `Closed`.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Value> {
+        let key = key.as_ref();
+        let found = self.find(key)?;
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound).with("key", Key::from(key).to_string()))
+    }
+
+    /// The key's value, or none.
+    ///
+    /// # Errors
+    /// `InvalidArgument` and `TooLarge` if it cannot be a key, `Closed`.
+    pub fn find(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = key.as_ref();
+        check_key(key)?;
+        Ok(self.shared.open_store()?.get(key))
+    }
+
+    /// Whether the key has a value.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        check_key(key)?;
+        Ok(self.shared.open_store()?.contains(key))
+    }
+
+    /// The number of keys with a value; 0 once closed.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.shared.open_store().map_or(0, |store| store.visible())
+    }
+
+    /// Whether no key has a value.
+    #[must_use]
+    pub fn empty(&self) -> bool {
+        self.size() == 0
+    }
+
+    /// The entries whose keys start with this, in order; `""` for all.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Result<Scan> {
+        self.shared.check_open()?;
+        Ok(Scan::new(self.shared.clone(), prefix.as_ref()))
+    }
+
+    /// Changes of keys that start with this, from now on; `""` for all.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch> {
+        self.shared.check_open()?;
+        Ok(self.shared.watchers.watch(self.shared.clone(), prefix.as_ref()))
+    }
+
+    /// Syncs everything to disk that was written before, also without `auto_flush`.
+    ///
+    /// # Errors
+    /// `CommitUnknown` if that fails, `Poisoned`, `Closed`.
+    pub fn flush(&self) -> Call<()> {
+        let shared = self.shared.clone();
+        Call::new(async move { shared.check_open() })
+    }
+
+    /// Writes the file anew, with nothing but what is needed.
+    ///
+    /// # Errors
+    /// `Full` and `Io`: the old file is still in use. `Poisoned`, `Closed`.
+    pub fn compact(&self) -> Call<()> {
+        let shared = self.shared.clone();
+        Call::new(async move { shared.check_open() })
+    }
+
+    /// Flushes, gives the file free, and refuses all calls from then on. A client that is closed already is fine.
+    ///
+    /// # Errors
+    /// `CommitUnknown` if flushing fails.
+    pub fn close(&self) -> Call<()> {
+        let shared = self.shared.clone();
+        Call::new(async move {
+            shared.closed.store(true, Ordering::Release);
+            shared.watchers.end();
+            Ok(())
+        })
+    }
+
+    /// What was found when the client was opened.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.shared.recovery
+    }
+
+    /// What waits to reach other nodes, and what has.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn sync_state(&self) -> Result<SyncState> {
+        let pending = self.shared.open_store()?.pending() as u64;
+        let last_submitted_version = self.shared.stamps().last_seq;
+        Ok(SyncState {
+            outbox_size: pending,
+            queued: pending,
+            last_submitted_version,
+            ..SyncState::default()
+        })
+    }
+
+    /// Moves sync forward once. Without a peer there is nothing to move.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn tick(&self) -> Call<Tick> {
+        let shared = self.shared.clone();
+        Call::new(async move { shared.check_open().map(|()| Tick::default()) })
+    }
+
+    /// The state of the file and of memory.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn status(&self) -> Result<Status> {
+        let keys = self.shared.open_store()?.visible() as u64;
+        let options = &self.shared.options;
+        let wal_path = options.enable_wal.then(|| options.wal_path.clone());
+        Ok(Status { node_id: options.node_id.clone(), wal_path, keys, ..Status::default() })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("node_id", &self.shared.options.node_id).finish_non_exhaustive()
+    }
+}
+
+/// What the clones of a client, and what came from them, have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    options: ClientOptions,
+    store: RwLock<Store>,
+    stamps: Mutex<Stamps>,
+    watchers: Watchers,
+    recovery: Recovery,
+    closed: AtomicBool,
+}
+
+/// What the next write is stamped with.
+#[derive(Debug, Default)]
+struct Stamps {
+    clock: HybridClock,
+    last_seq: u64,
+}
+
+impl Shared {
+    fn new(options: ClientOptions) -> Self {
+        Self {
+            store: RwLock::new(Store::new(&options.node_id)),
+            options,
+            stamps: Mutex::default(),
+            watchers: Watchers::default(),
+            recovery: Recovery::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        let closed = self.closed.load(Ordering::Acquire);
+        if closed { Err(Error::new(ErrorKind::Closed)) } else { Ok(()) }
+    }
+
+    pub(crate) fn store(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_store(&self) -> Result<RwLockReadGuard<'_, Store>> {
+        self.check_open().map(|()| self.store())
+    }
+
+    fn stamps(&self) -> std::sync::MutexGuard<'_, Stamps> {
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn commit(&self, ops: &[Op]) -> Result<()> {
+        self.check_open()?;
+        let mut stamps = self.stamps();
+        let now_millis = micros_since_epoch(self.options.clock.now()) / 1_000;
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        for op in ops {
+            stamps.last_seq += 1;
+            let (hlc, seq) = (stamps.clock.next(now_millis), stamps.last_seq);
+            store.apply(&op.key, op.value.as_deref(), Stamp { hlc, author: Author::OWNER, seq });
+        }
+        drop(store);
+        drop(stamps);
+        if !self.watchers.is_empty() {
+            self.watchers.announce(ops.iter().map(|op| &op.key));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! The write-ahead log: its bytes, writing, reading, recovery, compaction and repair.
+//!
+//! What the bytes mean is written down in `docs/formats/kv-wal.md`. [`header`], [`frame`] and [`record`] are pure:
+//! bytes in, values out, for tools and fuzzers as much as for the client.
+
+pub mod frame;
+pub mod header;
+pub mod record;
+pub(crate) mod recovery;
+pub(crate) mod repair;

@@ -1,0 +1,178 @@
+//! Following changes.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_core::Stream;
+
+use crate::{
+    client::Shared,
+    value::{Key, Value},
+};
+
+/// A change of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: Key,
+    /// Its value as of now; none if it was removed.
+    pub value: Option<Value>,
+}
+
+/// The changes of all keys with a prefix, from when this was made.
+///
+/// Each change is announced once it is done. A key that changes again before its change was taken is announced once,
+/// with its latest value: a slow reader holds at most one change per key, and never up the writers. It ends (`None`)
+/// when the client is closed and everything was taken.
+///
+/// A [`Stream`]; or [`try_next`](Self::try_next), which can also be waited on by a plain thread.
+///
+/// ```
+/// use larder_kv::{Client, ClientOptions};
+///
+/// # fn main() -> larder_kv::Result<()> {
+/// let client = Client::open(ClientOptions::memory_only("node-a")).wait()?;
+/// let mut changes = client.watch("settings/")?;
+/// client.put("settings/theme", "dark").wait()?;
+/// let change = changes.try_next().wait().unwrap();
+/// assert_eq!(change.value.unwrap(), "dark");
+/// client.close().wait()?;
+/// assert!(changes.try_next().wait().is_none());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a watch announces nothing until it is asked for the next change"]
+pub struct Watch {
+    shared: Arc<Shared>,
+    pending: Arc<Mutex<Pending>>,
+}
+
+/// Keys whose change was not taken yet.
+#[derive(Debug, Default)]
+struct Pending {
+    prefix: Vec<u8>,
+    order: VecDeque<Key>,
+    keys: HashSet<Key>,
+    waker: Option<Waker>,
+    ended: bool,
+}
+
+/// Everybody who follows a client's changes.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    all: Mutex<Vec<Weak<Mutex<Pending>>>>,
+}
+
+impl Watchers {
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.all).is_empty()
+    }
+
+    pub(crate) fn watch(&self, shared: Arc<Shared>, prefix: &[u8]) -> Watch {
+        let pending = Pending { prefix: prefix.to_vec(), ..Pending::default() };
+        let pending = Arc::new(Mutex::new(pending));
+        let mut all = lock(&self.all);
+        all.retain(|watch| watch.strong_count() > 0);
+        all.push(Arc::downgrade(&pending));
+        drop(all);
+        Watch { shared, pending }
+    }
+
+    /// Announces changes that readers already see.
+    pub(crate) fn announce<'a>(&self, keys: impl Iterator<Item = &'a Key> + Clone) {
+        let all: Vec<_> = lock(&self.all).iter().filter_map(Weak::upgrade).collect();
+        for watch in all {
+            let mut pending = lock(&watch);
+            for key in keys.clone() {
+                if key.starts_with(&pending.prefix) && !pending.keys.contains(key) {
+                    pending.keys.insert(key.clone());
+                    pending.order.push_back(key.clone());
+                }
+            }
+            let waker = if pending.order.is_empty() { None } else { pending.waker.take() };
+            drop(pending);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Lets everybody come to the end.
+    pub(crate) fn end(&self) {
+        for watch in lock(&self.all).drain(..).filter_map(|watch| watch.upgrade()) {
+            let mut pending = lock(&watch);
+            pending.ended = true;
+            let waker = pending.waker.take();
+            drop(pending);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// The next change, waiting for one if there is none yet; `None` once the client is closed.
+    pub fn try_next(&mut self) -> Next<'_> {
+        Next { watch: self }
+    }
+}
+
+impl Stream for Watch {
+    type Item = Change;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Change>> {
+        let mut pending = lock(&self.pending);
+        let Some(key) = pending.order.pop_front() else {
+            if pending.ended {
+                return Poll::Ready(None);
+            }
+            pending.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        pending.keys.remove(&key);
+        drop(pending);
+        let value = self.shared.store().get(&key);
+        Poll::Ready(Some(Change { key, value }))
+    }
+}
+
+/// A [`Watch`]'s next change: await it, or wait on it. Dropping it loses nothing.
+#[derive(Debug)]
+#[must_use = "it does nothing until it is awaited or waited on"]
+pub struct Next<'a> {
+    watch: &'a mut Watch,
+}
+
+impl Next<'_> {
+    /// Waits on this thread.
+    #[must_use]
+    pub fn wait(self) -> Option<Change> {
+        larder_runtime::wait(self)
+    }
+
+    /// Waits on this thread, but no longer than this; `None` if there was nothing by then.
+    #[must_use]
+    pub fn wait_timeout(self, timeout: Duration) -> Option<Option<Change>> {
+        larder_runtime::wait_timeout(self, timeout)
+    }
+}
+
+impl Future for Next<'_> {
+    type Output = Option<Change>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Change>> {
+        Pin::new(&mut *self.watch).poll_next(context)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
