@@ -8,12 +8,17 @@
 //! Names, sizes and queries have been checked when a request arrives: a backend need not check them again.
 
 pub mod memory;
+mod query_db;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use uuid::Uuid;
+
+pub use self::query_db::{
+    ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, SaveMode,
+};
 
 use crate::{
     bus::Bus,
@@ -22,6 +27,7 @@ use crate::{
     event_log::{Appended, Compacted, Expected, LogInfo, StreamInfo, Trimmed},
     page::Page,
     query::{AppendCondition, Query},
+    query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
 };
 
 /// A boxed future, as the methods of [`Backend`] return it.
@@ -68,6 +74,44 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a page of everything a log holds, for an export: see [`HistoryRow`].
     fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>>;
+
+    /// What is known of every QueryDb, ascending by name.
+    fn query_dbs(&self) -> BoxFuture<'_, Result<Vec<QueryDbInfo>>>;
+
+    /// What is known of one QueryDb.
+    fn query_db_info(&self, query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>>;
+
+    /// The visible items of a partition, in sub-key order, in one atomic look; with a sub key, the one of that key.
+    ///
+    /// - More than `Limits::read_events` is `TooLarge`.
+    /// - An unknown QueryDb has no items.
+    /// - A stored item that fails its checksum is `Corrupted`.
+    fn load_items(
+        &self,
+        query_db: Arc<str>,
+        partition: String,
+        sub: Option<KeyValue>,
+    ) -> BoxFuture<'_, Result<Vec<Item>>>;
+
+    /// Reads a page of visible items, in one atomic look, in the order that the request names.
+    ///
+    /// - An index is ordered by its sort fields, ties by the full primary key; so is descending, backwards.
+    /// - `limit` items at most, and none after those that reach `max_bytes`; a page also ends after 10,000 items were
+    ///   looked at. If something may be left, `next` is a cursor at the last item looked at.
+    /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
+    /// - An index that does not exist, or a value of another type than its field, is `InvalidArgument`.
+    /// - Through an index, an item's JSON is what the index's projection leaves of it.
+    fn read_items(&self, request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>>;
+
+    /// How many visible items a query names, in one atomic look.
+    fn count_items(&self, query_db: Arc<str>, query: ItemQuery) -> BoxFuture<'_, Result<u64>>;
+
+    /// Reads a page of changes that are kept, by version.
+    ///
+    /// - Changes are kept by a QueryDb defined so (at least the last 10,000, across restarts), and by any other in
+    ///   this process (bounded), while its bus channel `querydb/NAME` has listeners.
+    /// - `ChangesTruncated` if the one after `after` is no longer kept.
+    fn read_changes(&self, request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>>;
 
     /// Numbers about the store. May count, so it can take a while.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>>;
@@ -206,6 +250,8 @@ pub enum Operation {
         /// The rows, in the order in which they were exported.
         rows: Vec<HistoryRow>,
     },
+    /// Changes a QueryDb.
+    QueryDb(QueryDbOperation),
 }
 
 /// What an operation answered.
@@ -218,6 +264,8 @@ pub enum Outcome {
     Compacted(Compacted),
     /// To a trim.
     Trimmed(Trimmed),
+    /// To a change of a QueryDb.
+    QueryDb(QueryDbOutcome),
     /// To everything else.
     Done,
 }

@@ -5,12 +5,13 @@ use std::{fmt, marker::PhantomData, ops::Index};
 use uuid::Uuid;
 
 use crate::{
-    backend::{AppendOperation, CommitReply, CommitRequest, Operation},
+    backend::{AppendOperation, CommitReply, CommitRequest, Operation, QueryDbOperation},
     error::{Error, Result},
     event_log::EventLog,
     limits::check_key,
     operation::{Call, Write, WriteKind, outcome},
     query::AppendCondition,
+    query_db::{ItemKey, QueryDb},
     store::Store,
 };
 
@@ -89,6 +90,21 @@ impl WriteBatch {
     pub fn require_none_match(&mut self, log: &EventLog, condition: AppendCondition) -> Slot<()> {
         let checked = self.check_store(log.store()).and_then(|()| condition.fail_if_events_match.check());
         self.push(checked.map(|()| Operation::RequireNoneMatch { log: log.name_arc(), condition }))
+    }
+
+    /// Requires an item to have this version, without writing; `None` requires that there is no visible item. The
+    /// slot tells which guard failed.
+    pub fn require_version(
+        &mut self,
+        query_db: &QueryDb,
+        key: impl Into<ItemKey>,
+        version: impl Into<Option<u64>>,
+    ) -> Slot<()> {
+        let (key, version) = (key.into(), version.into());
+        let checked = self.check_store(query_db.store()).and_then(|()| key.check());
+        let query_db = query_db.name_arc();
+        let operation = QueryDbOperation::RequireVersion { query_db, key, version };
+        self.push(checked.map(|()| Operation::QueryDb(operation)))
     }
 
     fn check_store(&self, store: &Store) -> Result<()> {

@@ -76,6 +76,11 @@ pub enum ErrorKind {
         /// The highest position with an event that is no longer readable.
         through: Position,
     },
+    /// The changes after the given version are no longer kept; reading can go on with the oldest that is.
+    ChangesTruncated {
+        /// The version of the oldest change that is kept, or the next one if none is.
+        oldest: u64,
+    },
     /// A payload does not decode into the type that was asked for.
     Decode,
     /// Another process holds the store, beyond the busy timeout; nothing was written.
@@ -113,6 +118,7 @@ impl ErrorKind {
             Self::AlreadyExists => "AlreadyExists",
             Self::NotFound => "NotFound",
             Self::HistoryCompacted { .. } => "HistoryCompacted",
+            Self::ChangesTruncated { .. } => "ChangesTruncated",
             Self::Decode => "Decode",
             Self::Locked => "Locked",
             Self::Full => "Full",
@@ -163,6 +169,9 @@ impl fmt::Display for ErrorKind {
                     f,
                     "history was compacted: events through position {through} are no longer all readable"
                 )
+            }
+            Self::ChangesTruncated { oldest } => {
+                write!(f, "changes were truncated: the oldest that is kept has version {oldest}")
             }
             Self::Decode => f.write_str("cannot be decoded"),
             Self::Locked => f.write_str("locked by another process"),

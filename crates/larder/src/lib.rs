@@ -53,6 +53,7 @@ mod limits;
 mod operation;
 mod page;
 mod query;
+mod query_db;
 mod store;
 mod subscription;
 mod transfer;
@@ -77,6 +78,11 @@ pub use limits::Limits;
 pub use operation::{Call, Each, Read, Write, WriteKind, wait};
 pub use page::{Page, Row};
 pub use query::{AppendCondition, Query, QueryItem};
+pub use query_db::{
+    Change, ChangeKind, Cursor, Define, Delete, DropIndex, DropQueryDb, Field, FieldPath, Filter, Increment,
+    Index, IndexProjection, Item, ItemKey, ItemQuery, KeyField, KeyType, KeyValue, Number, Purge, QueryDb,
+    QueryDbInfo, QueryDbSpec, QuerySource, Removal, Save, SaveBatch, Saved, Sort, Test, Ttl, field,
+};
 pub use store::Store;
 pub use subscription::{Next, Subscription, WaitIter};
 pub use transfer::{TransferOptions, Transferred, TransferredLog, check_export};

@@ -21,15 +21,17 @@ use crate::error::{Error, Result};
 pub struct Limits {
     /// The largest event payload. Default 1 MiB.
     pub payload_bytes: usize,
-    /// The most events that a read without a limit returns. Default 100,000.
+    /// The most events, or items, that a read without a limit returns. Default 100,000.
     pub read_events: usize,
     /// The most events in one atomic append or batch. Default 100,000.
     pub append_events: usize,
+    /// The largest item of a QueryDb. Default 1 MiB.
+    pub item_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { payload_bytes: 1 << 20, read_events: 100_000, append_events: 100_000 }
+        Self { payload_bytes: 1 << 20, read_events: 100_000, append_events: 100_000, item_bytes: 1 << 20 }
     }
 }
 
@@ -58,9 +60,21 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
 
 /// Checks a stream id or a key.
 pub(crate) fn check_key(field: &'static str, key: &str) -> Result<()> {
-    if key.is_empty() || key.len() > KEY_BYTES || key.chars().any(char::is_control) {
-        let reason =
-            format!("`{}` is not 1 to {KEY_BYTES} bytes of text without control characters", shorten(key));
+    if key.is_empty() {
+        let reason = format!("`` is not 1 to {KEY_BYTES} bytes of text without control characters");
+        return Err(Error::invalid(field, reason));
+    }
+    check_text(field, key)
+}
+
+/// Checks a key that may be empty.
+pub(crate) fn check_text(field: &'static str, key: &str) -> Result<()> {
+    if key.len() > KEY_BYTES || key.chars().any(char::is_control) {
+        let least = usize::from(field != "sub key" && field != "key field");
+        let reason = format!(
+            "`{}` is not {least} to {KEY_BYTES} bytes of text without control characters",
+            shorten(key)
+        );
         return Err(Error::invalid(field, reason));
     }
     Ok(())

@@ -13,13 +13,14 @@ use std::{
 use futures_channel::oneshot;
 
 use crate::{
-    backend::{Backend, Progress, StoreStats, VerifyReport, memory::MemoryBackend},
+    backend::{Backend, Operation, Progress, QueryDbOperation, StoreStats, VerifyReport, memory::MemoryBackend},
     batch::WriteBatch,
     config::{BackendConfig, Config},
     error::{Error, ErrorKind, Result},
     event_log::{EventLog, LogInfo},
     limits::Limits,
-    operation::Call,
+    operation::{Call, Write},
+    query_db::{Define, QueryDb, QueryDbInfo, QueryDbSpec},
 };
 
 /// Everything an application keeps, in memory or in one file. Cheap to clone; clones are the same store.
@@ -160,6 +161,38 @@ impl Store {
     /// `Closed`, `Corrupted`, `Io`.
     pub fn logs(&self) -> Call<Vec<LogInfo>> {
         self.call(|backend| async move { backend.logs().await })
+    }
+
+    /// The QueryDb of this name. It exists once it has an item, or was [defined](Self::define).
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad name.
+    pub fn query_db(&self, name: impl AsRef<str>) -> Result<QueryDb> {
+        QueryDb::new(self.clone(), name.as_ref())
+    }
+
+    /// Defines a QueryDb: its sub keys, indexes and TTL. Defining it again with more indexes builds them.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad definition, for another key layout than today's, and for a new index that an item
+    /// violates, which is named; those of any commit.
+    pub fn define(&self, name: impl AsRef<str>, spec: QueryDbSpec) -> Call<QueryDb> {
+        let query_db = self.query_db(name);
+        Call::new(async move {
+            let query_db = query_db?;
+            spec.check()?;
+            let operation = QueryDbOperation::Define { query_db: query_db.name_arc(), spec };
+            Write::<Define>::new(query_db.store().clone(), Ok(Operation::QueryDb(operation))).await?;
+            Ok(query_db)
+        })
+    }
+
+    /// Every QueryDb, ascending by name.
+    ///
+    /// # Errors
+    /// `Closed`, `Corrupted`, `Io`.
+    pub fn query_dbs(&self) -> Call<Vec<QueryDbInfo>> {
+        self.call(|backend| async move { backend.query_dbs().await })
     }
 
     /// A batch of writes, to commit together.
