@@ -14,6 +14,7 @@ pub mod sqlite;
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::query_db::{
@@ -254,8 +255,9 @@ pub enum Operation {
     QueryDb(QueryDbOperation),
 }
 
-/// What an operation answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an operation answered. Backends that keep the answers of batches with an id can write it as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
     /// To an append.

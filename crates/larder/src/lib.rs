@@ -84,7 +84,7 @@ pub use query_db::{
     QueryDbInfo, QueryDbSpec, QuerySource, Removal, Save, SaveBatch, Saved, Sort, Test, Ttl, field,
 };
 pub use store::Store;
-pub use subscription::{Next, Subscription, WaitIter};
+pub use subscription::{Followed, Next, Subscription, WaitIter};
 pub use transfer::{TransferOptions, Transferred, TransferredLog, check_export};
 pub use uuid::Uuid;
 

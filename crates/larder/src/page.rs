@@ -63,7 +63,7 @@ impl<'a, T: Row> IntoIterator for &'a Page<T> {
 /// What can be read in pages. Sealed: the rows are the store's own types.
 pub trait Row: Sized + Send + Sync + 'static + sealed::Sealed {
     /// Where a page ends: given to `after`, it starts the next one.
-    type After: Clone + Send + Sync + 'static;
+    type After: Clone + PartialOrd + Send + Sync + 'static;
     #[doc(hidden)]
     type Request: Clone + Send + Sync + 'static;
     #[doc(hidden)]

@@ -28,7 +28,7 @@ pub use self::{
     number::Number,
     path::FieldPath,
     query::{ItemQuery, QuerySource, Sort},
-    ttl::{Ttl, is_visible},
+    ttl::Ttl,
 };
 use crate::{
     backend::{ChangesRead, ItemData, ItemSource, ItemsRead, Operation, QueryDbOperation, SaveMode},

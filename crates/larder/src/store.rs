@@ -13,7 +13,9 @@ use std::{
 use futures_channel::oneshot;
 
 use crate::{
-    backend::{Backend, Operation, Progress, QueryDbOperation, StoreStats, VerifyReport, memory::MemoryBackend},
+    backend::{
+        Backend, Operation, Progress, QueryDbOperation, StoreStats, VerifyReport, memory::MemoryBackend,
+    },
     batch::WriteBatch,
     config::{BackendConfig, Config},
     error::{Error, ErrorKind, Result},

@@ -4,19 +4,20 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use futures_core::Stream;
 
 use crate::{
-    backend::{BoxFuture, EventRead, EventSource},
+    backend::{BoxFuture, ChangesRead, EventRead, EventSource},
     bus::Listener,
     error::{Error, ErrorKind, Result},
     event::{Event, Position},
     operation::{EACH_BYTES, EACH_ROWS, Owned, read_page, wait, wait_timeout},
     page::{Page, Row},
+    query_db::Change,
     store::Store,
 };
 
@@ -42,8 +43,8 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a subscription reads nothing until it is asked for the next event"]
-pub struct Subscription<T: Row> {
+#[must_use = "a subscription reads nothing until it is asked for the next item"]
+pub struct Subscription<T: Followed> {
     store: Store,
     request: T::Request,
     items: std::vec::IntoIter<T>,
@@ -51,16 +52,42 @@ pub struct Subscription<T: Row> {
     listener: Option<Listener>,
 }
 
-enum Step<T: Row> {
+enum Step<T: Followed> {
     /// A bad argument, reported by the first item.
     Refused(Error),
-    /// Whether history above the start was compacted is still to be asked.
+    /// Where to start is still to be asked.
     Start,
-    Asking(Owned<BoxFuture<'static, Result<Position>>>),
+    Asking(Owned<BoxFuture<'static, Result<Begin<T>>>>),
     Look,
     Reading(Owned<BoxFuture<'static, Result<Page<T>>>>),
     Sleep,
     Ended,
+}
+
+/// What can be followed live. Sealed.
+pub trait Followed: Row {
+    /// The bus channel on which changes are announced.
+    #[doc(hidden)]
+    fn channel(request: &Self::Request) -> String;
+    /// Finds out where to start, and whether there is something to tell first.
+    #[doc(hidden)]
+    fn begin(store: Store, request: Self::Request) -> BoxFuture<'static, Result<Begin<Self>>>;
+    /// Where to go on after a page.
+    #[doc(hidden)]
+    fn end_of(page: &Page<Self>) -> Option<Self::After>;
+    /// Where to go on after an error that is told once; `None` to try the same again.
+    #[doc(hidden)]
+    fn resume_after(error: &Error) -> Option<Self::After>;
+}
+
+/// Where a subscription starts.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Begin<T: Row> {
+    /// After this.
+    pub after: Option<T::After>,
+    /// An error that is told first, once.
+    pub told: Option<Error>,
 }
 
 impl Subscription<Event> {
@@ -69,14 +96,33 @@ impl Subscription<Event> {
         let request = EventRead { limit: Some(EACH_ROWS), max_bytes: Some(EACH_BYTES), ..request };
         Self { store, request, items: Vec::new().into_iter(), step, listener: None }
     }
+}
 
-    /// Starts after this position, exclusive.
-    pub fn after(mut self, after: impl Into<Option<Position>>) -> Self {
-        self.request.after = after.into();
+impl Subscription<Change> {
+    /// Listens from here on if the store is open already, else from when it is first asked.
+    pub(crate) fn changes(store: Store, request: ChangesRead) -> Self {
+        let request = ChangesRead { limit: Some(EACH_ROWS), ..request };
+        let mut changes =
+            Self { store, request, items: Vec::new().into_iter(), step: Step::Start, listener: None };
+        if changes.store.opened().is_some() {
+            // An error is met again by the first look.
+            let _ = changes.start(&mut Context::from_waker(Waker::noop()));
+        }
+        changes
+    }
+}
+
+impl<T: Followed> Subscription<T> {
+    /// Starts after this position or version, exclusive.
+    pub fn after(mut self, after: impl Into<Option<T::After>>) -> Self {
+        *T::page_options(&mut self.request).after = after.into();
+        if !matches!(self.step, Step::Refused(_)) {
+            self.step = Step::Start;
+        }
         self
     }
 
-    /// The next event, waiting for one if there is none yet; `None` once the store is closed.
+    /// The next item, waiting for one if there is none yet; `None` once the store is closed.
     pub fn try_next(&mut self) -> Next<'_, Self> {
         Next::new(self)
     }
@@ -86,31 +132,37 @@ impl Subscription<Event> {
         WaitIter::new(self)
     }
 
-    /// Opens the store if need be, starts to listen, and asks how far history was compacted.
+    /// Starts to listen if the store is open, and asks where to start.
     fn start(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         if let Step::Start = self.step {
-            let (store, request) = (self.store.clone(), self.request.clone());
-            self.step = Step::Asking(Owned::new(Box::pin(compacted_through(store, request))));
+            self.listen();
+            self.step = Step::Asking(Owned::new(T::begin(self.store.clone(), self.request.clone())));
         }
         let Step::Asking(asking) = &mut self.step else { return Poll::Ready(Ok(())) };
-        let through = ready!(asking.get_mut().as_mut().poll(context));
+        let begin = ready!(asking.get_mut().as_mut().poll(context));
         // A store that could not be opened is tried again by the next look.
-        self.step = if through.is_ok() { Step::Look } else { Step::Start };
-        let through = through?;
-        if through > self.request.after.unwrap_or_default() {
-            let told = Error::new(ErrorKind::HistoryCompacted { through })
-                .during("subscribe")
-                .with_hint("go on for the events that are left, or start after that position");
-            return Poll::Ready(Err(told));
-        }
-        Poll::Ready(Ok(()))
+        self.step = if begin.is_ok() { Step::Look } else { Step::Start };
+        let Begin { after, told } = begin?;
+        *T::page_options(&mut self.request).after = after;
+        Poll::Ready(told.map_or(Ok(()), Err))
+    }
+
+    /// Listens, before anything is looked at; `None` unless the store is open.
+    fn listen(&mut self) -> Option<&mut Listener> {
+        let backend = self.store.opened()?;
+        let channel = || backend.bus().listen(&T::channel(&self.request));
+        Some(self.listener.get_or_insert_with(channel))
     }
 
     /// Takes a page that was read.
-    fn turn_page(&mut self, page: Page<Event>) {
+    fn turn_page(&mut self, page: Page<T>) {
         self.step = if page.next.is_none() { Step::Sleep } else { Step::Look };
-        let end = page.next.unwrap_or(page.through);
-        self.request.after = self.request.after.max(Some(end));
+        if let Some(end) = T::end_of(&page) {
+            let after = T::page_options(&mut self.request).after;
+            if after.as_ref().is_none_or(|after| *after < end) {
+                *after = Some(end);
+            }
+        }
         self.items = page.items.into_iter();
     }
 
@@ -124,15 +176,23 @@ impl Subscription<Event> {
             }
             Step::Start | Step::Asking(_) => return self.start(context).map(Some),
             Step::Look => {
-                let Some(backend) = self.store.opened() else { return Poll::Ready(None) };
-                self.listener.get_or_insert_with(|| backend.bus().listen(&self.request.log)).observe();
+                let Some(listener) = self.listen() else { return Poll::Ready(None) };
+                listener.observe();
                 let request = Ok(self.request.clone());
                 self.step = Step::Reading(Owned::new(read_page(self.store.clone(), request)));
             }
             Step::Reading(page) => {
                 let page = ready!(page.get_mut().as_mut().poll(context));
                 self.step = Step::Look;
-                self.turn_page(page?);
+                match page {
+                    Ok(page) => self.turn_page(page),
+                    Err(error) => {
+                        if let Some(after) = T::resume_after(&error) {
+                            *T::page_options(&mut self.request).after = Some(after);
+                        }
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
             }
             Step::Sleep => {
                 let listener = self.listener.as_mut().expect("it listened before it looked");
@@ -142,6 +202,33 @@ impl Subscription<Event> {
             Step::Ended => return Poll::Ready(None),
         }
         Poll::Ready(Some(Ok(())))
+    }
+}
+
+impl Followed for Event {
+    fn channel(request: &EventRead) -> String {
+        request.log.to_string()
+    }
+
+    fn begin(store: Store, request: EventRead) -> BoxFuture<'static, Result<Begin<Self>>> {
+        Box::pin(async move {
+            let after = request.after;
+            let through = compacted_through(store, request).await?;
+            let told = (through > after.unwrap_or_default()).then(|| {
+                Error::new(ErrorKind::HistoryCompacted { through })
+                    .during("subscribe")
+                    .with_hint("go on for the events that are left, or start after that position")
+            });
+            Ok(Begin { after, told })
+        })
+    }
+
+    fn end_of(page: &Page<Self>) -> Option<Position> {
+        Some(page.next.unwrap_or(page.through))
+    }
+
+    fn resume_after(_error: &Error) -> Option<Position> {
+        None
     }
 }
 
@@ -156,17 +243,49 @@ async fn compacted_through(store: Store, request: EventRead) -> Result<Position>
     .unwrap_or_default())
 }
 
-impl Stream for Subscription<Event> {
-    type Item = Result<Event>;
+impl Followed for Change {
+    fn channel(request: &ChangesRead) -> String {
+        format!("querydb/{}", request.query_db)
+    }
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Event>>> {
+    fn begin(store: Store, request: ChangesRead) -> BoxFuture<'static, Result<Begin<Self>>> {
+        Box::pin(async move {
+            let after = match request.after {
+                Some(after) => after,
+                None => store
+                    .backend()
+                    .await?
+                    .query_db_info(request.query_db)
+                    .await?
+                    .map_or(0, |query_db| query_db.version),
+            };
+            Ok(Begin { after: Some(after), told: None })
+        })
+    }
+
+    fn end_of(page: &Page<Self>) -> Option<u64> {
+        page.items.last().map(|change| change.version)
+    }
+
+    fn resume_after(error: &Error) -> Option<u64> {
+        match error.kind() {
+            ErrorKind::ChangesTruncated { oldest } => Some(oldest.saturating_sub(1)),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Followed> Stream for Subscription<T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
             if self.store.is_closed() {
                 self.step = Step::Ended;
                 self.items = Vec::new().into_iter();
             }
-            if let Some(event) = self.items.next() {
-                return Poll::Ready(Some(Ok(event)));
+            if let Some(item) = self.items.next() {
+                return Poll::Ready(Some(Ok(item)));
             }
             match ready!(self.poll_step(context)) {
                 Some(Ok(())) => {}
@@ -178,9 +297,9 @@ impl Stream for Subscription<Event> {
     }
 }
 
-impl<T: Row> Unpin for Subscription<T> {}
+impl<T: Followed> Unpin for Subscription<T> {}
 
-impl<T: Row> fmt::Debug for Subscription<T> {
+impl<T: Followed> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subscription(..)")
     }
@@ -190,6 +309,7 @@ impl<T: Row> fmt::Debug for Subscription<T> {
 const _: fn() = || {
     fn send_and_sync<T: Send + Sync>() {}
     send_and_sync::<Subscription<Event>>();
+    send_and_sync::<Subscription<Change>>();
 };
 
 /// The next item of a [`Subscription`] or an [`Each`](crate::Each): a future, or wait on it.

@@ -60,6 +60,7 @@ mod lists;
 mod process;
 mod support;
 mod watched;
+mod wrapper;
 
 pub use cases::{Case, Group, cases};
 pub use clock::ManualClock;
@@ -67,5 +68,6 @@ pub use clock::ManualClock;
 pub use fixture::SqliteFixture;
 pub use fixture::{Fixture, MemoryFixture, ScratchDir};
 pub use inventory::{Inventory, run};
+pub use wrapper::Wrapper;
 
 pub use crate::conformance;

@@ -26,8 +26,8 @@ use self::{
     state::{Committed, State},
 };
 use super::{
-    Backend, BoxFuture, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead, Progress,
-    StoreStats, StreamsRead, VerifyReport,
+    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
+    ItemsRead, Progress, StoreStats, StreamsRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -38,6 +38,7 @@ use crate::{
     event_log::{LogInfo, StreamInfo},
     limits::Limits,
     page::Page,
+    query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
 };
 
 /// A store in memory, gone when it is dropped or closed.
@@ -130,6 +131,35 @@ impl Backend for MemoryBackend {
         Box::pin(async move { self.with_state(|state| Ok(history::page(state, &request))) })
     }
 
+    fn query_dbs(&self) -> BoxFuture<'_, Result<Vec<QueryDbInfo>>> {
+        unsupported()
+    }
+
+    fn query_db_info(&self, _query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>> {
+        unsupported()
+    }
+
+    fn load_items(
+        &self,
+        _query_db: Arc<str>,
+        _partition: String,
+        _sub: Option<KeyValue>,
+    ) -> BoxFuture<'_, Result<Vec<Item>>> {
+        unsupported()
+    }
+
+    fn read_items(&self, _request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>> {
+        unsupported()
+    }
+
+    fn count_items(&self, _query_db: Arc<str>, _query: ItemQuery) -> BoxFuture<'_, Result<u64>> {
+        unsupported()
+    }
+
+    fn read_changes(&self, _request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
+        unsupported()
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
         Box::pin(async {
             self.with_state(|state| {
@@ -165,4 +195,8 @@ impl Backend for MemoryBackend {
             Ok(())
         })
     }
+}
+
+fn unsupported<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T>> {
+    Box::pin(async { Err(Error::new(ErrorKind::Unsupported)) })
 }

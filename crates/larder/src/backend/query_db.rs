@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::query_db::{Cursor, ItemKey, ItemQuery, Number, QueryDbSpec, Saved, Ttl};
 
 /// A change of a QueryDb. An undefined QueryDb comes to be, with the default definition, by its first save or
@@ -117,7 +119,8 @@ pub enum SaveMode {
 }
 
 /// What an operation on a QueryDb answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum QueryDbOutcome {
     /// To a save.

@@ -52,8 +52,8 @@ use futures_channel::oneshot;
 
 use self::{queue::Job, shared::Shared};
 use super::{
-    Backend, BoxFuture, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead, Progress,
-    StoreStats, StreamsRead, VerifyReport,
+    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
+    ItemsRead, Progress, StoreStats, StreamsRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -62,6 +62,7 @@ use crate::{
     event::Event,
     event_log::{LogInfo, StreamInfo},
     page::Page,
+    query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
 };
 
 /// A handle on an open SQLite file. Handles on the same file in one process share one writer.
@@ -176,6 +177,35 @@ impl Backend for SqliteBackend {
         self.read(move |shared| history::read(shared, &request))
     }
 
+    fn query_dbs(&self) -> BoxFuture<'_, Result<Vec<QueryDbInfo>>> {
+        unsupported()
+    }
+
+    fn query_db_info(&self, _query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>> {
+        unsupported()
+    }
+
+    fn load_items(
+        &self,
+        _query_db: Arc<str>,
+        _partition: String,
+        _sub: Option<KeyValue>,
+    ) -> BoxFuture<'_, Result<Vec<Item>>> {
+        unsupported()
+    }
+
+    fn read_items(&self, _request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>> {
+        unsupported()
+    }
+
+    fn count_items(&self, _query_db: Arc<str>, _query: ItemQuery) -> BoxFuture<'_, Result<u64>> {
+        unsupported()
+    }
+
+    fn read_changes(&self, _request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
+        unsupported()
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
         self.read(stats::read)
     }
@@ -214,4 +244,8 @@ impl fmt::Debug for SqliteBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteBackend").field("path", &self.shared.config.path).finish_non_exhaustive()
     }
+}
+
+fn unsupported<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T>> {
+    Box::pin(async { Err(Error::new(ErrorKind::Unsupported)) })
 }

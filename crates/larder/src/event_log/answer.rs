@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{NewEvent, Position};
 
 /// What a writer believes a stream's head to be.
@@ -35,7 +37,7 @@ impl fmt::Display for Expected {
 }
 
 /// What an append answers. All zero if there was nothing to append.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Appended {
     /// The first event's place in its stream; 0 without a stream.
@@ -70,14 +72,14 @@ impl Appended {
 }
 
 /// What a compaction or a raised mark answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compacted {
     /// The last `seq_nr` of the stream that is hidden; 0 if none is.
     pub through: u64,
 }
 
 /// What a trim answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trimmed {
     /// The last position of the log that is hidden; [`Position::START`] if none is.
     pub through: Position,

@@ -28,22 +28,33 @@ use crate::error::{Error, Result};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Serialize, Deserialize)]
 pub struct Cursor {
     /// Of the listing it belongs to: see [`fingerprint`].
     #[serde(rename = "q")]
     fingerprint: u64,
     /// The values of the index's sort fields; empty without an index.
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) sort: Vec<KeyValue>,
+    sort: Vec<KeyValue>,
     #[serde(rename = "k")]
-    pub(crate) key: ItemKey,
+    key: ItemKey,
 }
 
 impl Cursor {
-    /// A cursor at a row, for backends: `sort` are the values of the index's sort fields.
     pub(crate) fn new(fingerprint: u64, sort: Vec<KeyValue>, key: ItemKey) -> Self {
         Self { fingerprint, sort, key }
+    }
+
+    /// The values of the index's sort fields, none without an index; for backends.
+    #[must_use]
+    pub fn sort(&self) -> &[KeyValue] {
+        &self.sort
+    }
+
+    /// The key of the last item that was looked at; for backends.
+    #[must_use]
+    pub fn key(&self) -> &ItemKey {
+        &self.key
     }
 
     /// Refuses a cursor of another listing.
@@ -88,7 +99,8 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = serde_json::to_vec(self).map_err(|_| fmt::Error)?;
         for chunk in json.chunks(3) {
-            let bits = (0..3).fold(0_u32, |bits, n| bits << 8 | u32::from(chunk.get(n).copied().unwrap_or(0)));
+            let bits =
+                (0..3).fold(0_u32, |bits, n| bits << 8 | u32::from(chunk.get(n).copied().unwrap_or(0)));
             for n in 0..=chunk.len() {
                 let digit = bits >> (18 - 6 * n) & 63;
                 write!(f, "{}", DIGITS[digit as usize] as char)?;

@@ -28,7 +28,8 @@ impl<'a> Json<'a> {
     /// # Errors
     /// `InvalidArgument` if it is something else, or has a duplicate key anywhere.
     pub(crate) fn parse_item(text: &'a str) -> Result<Self> {
-        let parsed: Self = serde_json::from_str(text).map_err(|error| Error::invalid("item", error.to_string()))?;
+        let parsed: Self =
+            serde_json::from_str(text).map_err(|error| Error::invalid("item", error.to_string()))?;
         match parsed {
             Self::Object(_) => Ok(parsed),
             other => Err(Error::invalid("item", format!("{} is not a JSON object", other.type_name()))),
@@ -177,9 +178,9 @@ impl From<&serde_json::Value> for Json<'static> {
             Value::Number(number) => Self::Number(Number::from_json(number)),
             Value::String(text) => Self::String(Cow::Owned(text.clone())),
             Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
-            Value::Object(fields) => {
-                Self::Object(fields.iter().map(|(name, value)| (Cow::Owned(name.clone()), value.into())).collect())
-            }
+            Value::Object(fields) => Self::Object(
+                fields.iter().map(|(name, value)| (Cow::Owned(name.clone()), value.into())).collect(),
+            ),
         }
     }
 }

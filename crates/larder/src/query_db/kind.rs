@@ -1,6 +1,14 @@
 //! What each write of a QueryDb answers, and what can be read from one in pages.
 
-use super::{change::Change, cursor::Cursor, item::Item, key::ItemKey, number::Number};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    change::Change,
+    cursor::Cursor,
+    item::Item,
+    key::{ItemKey, KeyValue},
+    number::Number,
+};
 use crate::{
     backend::{Backend, BoxFuture, ChangesRead, ItemSource, ItemsRead, Outcome, QueryDbOutcome},
     error::Result,
@@ -9,7 +17,7 @@ use crate::{
 };
 
 /// What a save answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Saved {
     /// The item's key.
@@ -85,6 +93,13 @@ impl Row for Change {
 }
 
 impl ItemsRead {
+    /// A cursor of this listing at an item, for backends: `sort` are the values of the index's sort fields, none
+    /// without an index.
+    #[must_use]
+    pub fn cursor(&self, sort: Vec<KeyValue>, key: ItemKey) -> Cursor {
+        Cursor::new(self.fingerprint(), sort, key)
+    }
+
     /// What tells this listing from others: see [`Cursor`].
     pub(crate) fn fingerprint(&self) -> u64 {
         let query = match &self.source {

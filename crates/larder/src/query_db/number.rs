@@ -148,10 +148,10 @@ impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Form::Integer(integer) => integer.fmt(f),
-            Form::Float(float) => {
-                let json = serde_json::Number::from_f64(float);
-                json.map_or_else(|| float.fmt(f), |json| json.fmt(f))
-            }
+            Form::Float(float) => match serde_json::Number::from_f64(float) {
+                Some(json) => json.fmt(f),
+                None => float.fmt(f),
+            },
         }
     }
 }

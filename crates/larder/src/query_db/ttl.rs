@@ -40,9 +40,9 @@ impl Ttl {
         let micros = match self {
             Self::After(duration) => u128::from(now_micros) + duration.as_nanos().div_ceil(1_000),
             // Before 1970 is 1970: long past.
-            Self::At(time) => {
-                time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos().div_ceil(1_000))
-            }
+            Self::At(time) => time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_nanos().div_ceil(1_000)),
         };
         u64::try_from(micros.div_ceil(MICROS)).unwrap_or(u64::MAX).min(HIGHEST)
     }
@@ -53,6 +53,6 @@ const HIGHEST: u64 = i64::MAX as u64;
 
 /// Whether an item that expires then is visible now (microseconds since 1970).
 #[must_use]
-pub fn is_visible(expires_at: Option<u64>, now_micros: u64) -> bool {
+pub(super) fn is_visible(expires_at: Option<u64>, now_micros: u64) -> bool {
     expires_at.is_none_or(|at| u128::from(at) * 1_000_000 > u128::from(now_micros))
 }

@@ -16,6 +16,7 @@ use larder::{
         AppendOperation, Backend, BoxFuture, CommitReply, CommitRequest, EventRead, EventSource, HistoryPage,
         HistoryRead, Operation, Outcome, Progress, StoreStats, StreamsRead, VerifyReport,
     },
+    testing::Wrapper,
 };
 
 /// What a broken backend does wrong.
@@ -166,52 +167,12 @@ fn each_append(request: &mut CommitRequest, change: impl Fn(&mut AppendOperation
     }
 }
 
-impl Backend for Broken {
+impl Wrapper for Broken {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
+    }
+
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
         Box::pin(self.faulty(request))
-    }
-
-    fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
-        self.inner.read_events(request)
-    }
-
-    fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
-        self.inner.read_streams(request)
-    }
-
-    fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
-        self.inner.stream_info(log, stream)
-    }
-
-    fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {
-        self.inner.logs()
-    }
-
-    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
-        self.inner.log_info(log)
-    }
-
-    fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
-        self.inner.read_history(request)
-    }
-
-    fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
-        self.inner.stats()
-    }
-
-    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
-        self.inner.verify(progress)
-    }
-
-    fn backup(&self, destination: PathBuf, progress: Progress) -> BoxFuture<'_, Result<()>> {
-        self.inner.backup(destination, progress)
-    }
-
-    fn bus(&self) -> &Bus {
-        self.inner.bus()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.close()
     }
 }

@@ -9,6 +9,7 @@ use larder::{
         Backend, BoxFuture, CommitReply, CommitRequest, EventData, EventRead, EventSource, HistoryPage,
         HistoryRead, HistoryRow, Operation, Progress, StoreStats, StreamsRead, VerifyReport,
     },
+    testing::Wrapper,
 };
 
 use crate::fault::Fault;
@@ -191,7 +192,11 @@ fn any_tag(query: &Query) -> Query {
     all.into()
 }
 
-impl Backend for Mutant {
+impl Wrapper for Mutant {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
+    }
+
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
         Box::pin(self.faulty_commit(request))
     }
@@ -220,20 +225,8 @@ impl Backend for Mutant {
         })
     }
 
-    fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {
-        self.inner.logs()
-    }
-
-    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
-        self.inner.log_info(log)
-    }
-
     fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
         Box::pin(self.faulty_history(request))
-    }
-
-    fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
-        self.inner.stats()
     }
 
     fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
@@ -241,14 +234,6 @@ impl Backend for Mutant {
             return Box::pin(async { Ok(VerifyReport::default()) });
         }
         self.inner.verify(progress)
-    }
-
-    fn backup(&self, destination: PathBuf, progress: Progress) -> BoxFuture<'_, Result<()>> {
-        self.inner.backup(destination, progress)
-    }
-
-    fn bus(&self) -> &Bus {
-        self.inner.bus()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

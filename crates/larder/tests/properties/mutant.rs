@@ -8,6 +8,7 @@ use larder::{
         Backend, BoxFuture, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead, Operation,
         Progress, StoreStats, StreamsRead, VerifyReport, memory::MemoryBackend,
     },
+    testing::Wrapper,
 };
 
 /// What an engine does wrong.
@@ -128,52 +129,16 @@ impl Mutant {
     }
 }
 
-impl Backend for Mutant {
+impl Wrapper for Mutant {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
+    }
+
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
         Box::pin(self.commit_broken(request))
     }
 
     fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
         Box::pin(self.read_broken(request))
-    }
-
-    fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {
-        self.inner.read_streams(request)
-    }
-
-    fn stream_info(&self, log: Arc<str>, stream: String) -> BoxFuture<'_, Result<Option<StreamInfo>>> {
-        self.inner.stream_info(log, stream)
-    }
-
-    fn logs(&self) -> BoxFuture<'_, Result<Vec<LogInfo>>> {
-        self.inner.logs()
-    }
-
-    fn log_info(&self, log: Arc<str>) -> BoxFuture<'_, Result<Option<LogInfo>>> {
-        self.inner.log_info(log)
-    }
-
-    fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
-        self.inner.read_history(request)
-    }
-
-    fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
-        self.inner.stats()
-    }
-
-    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
-        self.inner.verify(progress)
-    }
-
-    fn backup(&self, destination: PathBuf, progress: Progress) -> BoxFuture<'_, Result<()>> {
-        self.inner.backup(destination, progress)
-    }
-
-    fn bus(&self) -> &Bus {
-        self.inner.bus()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.close()
     }
 }

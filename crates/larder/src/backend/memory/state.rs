@@ -70,6 +70,7 @@ impl Transaction<'_> {
             Operation::DropLog { log } => Ok(self.drop_log(&log)),
             Operation::AuditConditions { log, enabled } => Ok(self.audit_conditions(&log, enabled)),
             Operation::Restore { log, rows } => self.restore(&log, rows),
+            Operation::QueryDb(_) => Err(Error::new(ErrorKind::Unsupported)),
         }
     }
 

@@ -7,8 +7,6 @@ use super::place::to_sql;
 use crate::{
     backend::{CommitReply, Outcome},
     error::{Error, ErrorKind, Result},
-    event::Position,
-    event_log::{Appended, Compacted, Trimmed},
 };
 
 /// How long ids are kept, in microseconds.
@@ -48,65 +46,31 @@ fn oldest(now: u64) -> i64 {
     to_sql(now) - to_sql(KEPT)
 }
 
-const APPENDED: u8 = 1;
-const COMPACTED: u8 = 2;
-const DONE: u8 = 3;
-const TRIMMED: u8 = 4;
-
-/// A byte for the kind of each outcome, its numbers in little-endian, and a CRC-32C at the end.
+/// JSON, and a CRC-32C at the end.
 fn encode(outcomes: &[Outcome]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for outcome in outcomes {
-        let (kind, numbers) = match outcome {
-            Outcome::Appended(appended) => {
-                (APPENDED, vec![appended.first_seq_nr, appended.first_position.get(), appended.count()])
-            }
-            Outcome::Compacted(compacted) => (COMPACTED, vec![compacted.through]),
-            Outcome::Trimmed(trimmed) => (TRIMMED, vec![trimmed.through.get()]),
-            Outcome::Done => (DONE, vec![]),
-        };
-        bytes.push(kind);
-        numbers.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
-    }
+    let mut bytes = serde_json::to_vec(outcomes).expect("outcomes have string keys and finite numbers");
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
     bytes
 }
 
 fn decode(bytes: &[u8]) -> Result<Vec<Outcome>> {
     let wrong = || Error::corrupted("a batch id whose answer cannot be read");
-    let (mut rest, crc) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
-    if crc32c::crc32c(rest) != u32::from_le_bytes(*crc) {
+    let (json, crc) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
+    if crc32c::crc32c(json) != u32::from_le_bytes(*crc) {
         return Err(wrong());
     }
-    let mut outcomes = Vec::new();
-    while let Some((kind, after)) = rest.split_first() {
-        rest = after;
-        let mut number = || -> Result<u64> {
-            let (number, after) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
-            rest = after;
-            Ok(u64::from_le_bytes(*number))
-        };
-        outcomes.push(match *kind {
-            APPENDED => {
-                let (first_seq_nr, first_position, count) = (number()?, number()?, number()?);
-                if count == 0 {
-                    Outcome::Appended(Appended::default())
-                } else {
-                    Outcome::Appended(Appended::new(first_seq_nr, Position::new(first_position), count))
-                }
-            }
-            COMPACTED => Outcome::Compacted(Compacted { through: number()? }),
-            TRIMMED => Outcome::Trimmed(Trimmed { through: Position::new(number()?) }),
-            DONE => Outcome::Done,
-            _ => return Err(wrong()),
-        });
-    }
-    Ok(outcomes)
+    serde_json::from_slice(json).map_err(|error| wrong().caused_by(error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        Position,
+        backend::QueryDbOutcome,
+        event_log::{Appended, Compacted, Trimmed},
+        query_db::{ItemKey, Saved},
+    };
 
     #[test]
     fn outcomes_round_trip() {
@@ -115,6 +79,8 @@ mod tests {
             Outcome::Appended(Appended::default()),
             Outcome::Compacted(Compacted { through: 7 }),
             Outcome::Trimmed(Trimmed { through: Position::new(8) }),
+            Outcome::QueryDb(QueryDbOutcome::AllSaved(vec![Saved::new(ItemKey::new("p", 1.5), 7, true)])),
+            Outcome::QueryDb(QueryDbOutcome::Incremented(i64::MAX.into())),
             Outcome::Done,
         ];
         assert_eq!(decode(&encode(&outcomes)).unwrap(), outcomes);

@@ -280,6 +280,7 @@ impl Writer {
                 Ok(Outcome::Done)
             }
             Operation::Restore { log, rows } => self.restore(shared, log, rows),
+            Operation::QueryDb(_) => Err(Error::new(ErrorKind::Unsupported).into()),
         }
     }
 

@@ -1,0 +1,89 @@
+//! Backends that stand in front of another one.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use crate::{
+    backend::{
+        Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
+        ItemsRead, Progress, StoreStats, StreamsRead, VerifyReport,
+    },
+    bus::Bus,
+    error::Result,
+    event::Event,
+    event_log::{LogInfo, StreamInfo},
+    page::Page,
+    query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
+};
+
+macro_rules! wrapper {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        /// A backend that stands in front of another one, to watch it or to break it: what it does not do itself
+        /// is passed on. Every wrapper is a [`Backend`].
+        ///
+        /// ```
+        /// use std::sync::Arc;
+        /// use larder::{Backend, Result, Store, backend::{BoxFuture, CommitReply, CommitRequest}, testing::Wrapper};
+        ///
+        /// #[derive(Debug)]
+        /// struct Logged(Arc<dyn Backend>);
+        ///
+        /// impl Wrapper for Logged {
+        ///     fn inner(&self) -> &dyn Backend {
+        ///         &*self.0
+        ///     }
+        ///     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
+        ///         println!("{} operations", request.operations.len());
+        ///         self.0.commit(request)
+        ///     }
+        /// }
+        /// # let memory = larder::backend::memory::MemoryBackend::new(&larder::Config::memory());
+        /// let store = Store::with_backend(Arc::new(Logged(Arc::new(memory))));
+        /// ```
+        pub trait Wrapper: fmt::Debug + Send + Sync + 'static {
+            /// The backend behind it.
+            fn inner(&self) -> &dyn Backend;
+
+            /// See [`Backend::bus`].
+            fn bus(&self) -> &Bus {
+                self.inner().bus()
+            }
+            $(
+                #[doc = concat!("See [`Backend::", stringify!($name), "`].")]
+                fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, Result<$answer>> {
+                    self.inner().$name($($argument),*)
+                }
+            )*
+        }
+
+        impl<T: Wrapper> Backend for T {
+            fn bus(&self) -> &Bus {
+                Wrapper::bus(self)
+            }
+            $(
+                fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, Result<$answer>> {
+                    Wrapper::$name(self, $($argument),*)
+                }
+            )*
+        }
+    };
+}
+
+wrapper! {
+    commit(request: CommitRequest) -> CommitReply;
+    read_events(request: EventRead) -> Page<Event>;
+    read_streams(request: StreamsRead) -> Page<StreamInfo>;
+    stream_info(log: Arc<str>, stream: String) -> Option<StreamInfo>;
+    logs() -> Vec<LogInfo>;
+    log_info(log: Arc<str>) -> Option<LogInfo>;
+    read_history(request: HistoryRead) -> HistoryPage;
+    query_dbs() -> Vec<QueryDbInfo>;
+    query_db_info(query_db: Arc<str>) -> Option<QueryDbInfo>;
+    load_items(query_db: Arc<str>, partition: String, sub: Option<KeyValue>) -> Vec<Item>;
+    read_items(request: ItemsRead) -> Page<Item>;
+    count_items(query_db: Arc<str>, query: ItemQuery) -> u64;
+    read_changes(request: ChangesRead) -> Page<Change>;
+    stats() -> StoreStats;
+    verify(progress: Progress) -> VerifyReport;
+    backup(destination: PathBuf, progress: Progress) -> ();
+    close() -> ();
+}
