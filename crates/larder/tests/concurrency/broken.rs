@@ -1,7 +1,6 @@
 //! Backends with a fault each, to prove that the checker sees it.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,10 +10,10 @@ use std::{
 };
 
 use larder::{
-    Bus, Error, ErrorKind, Event, Expected, LogInfo, MatchingEvent, Page, Result, StreamInfo,
+    Error, ErrorKind, Event, Expected, MatchingEvent, Result,
     backend::{
-        AppendOperation, Backend, BoxFuture, CommitReply, CommitRequest, EventRead, EventSource, HistoryPage,
-        HistoryRead, Operation, Outcome, Progress, StoreStats, StreamsRead, VerifyReport,
+        AppendOperation, Backend, BoxFuture, CommitReply, CommitRequest, EventRead, EventSource, Operation,
+        Outcome,
     },
     testing::Wrapper,
 };

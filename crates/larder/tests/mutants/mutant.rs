@@ -1,13 +1,12 @@
 //! A backend over a sound one, with a fault.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use larder::{
-    Bus, Error, ErrorKind, Event, Expected, LogInfo, Page, Payload, Position, Query, QueryItem, Result,
-    StreamInfo,
+    Error, ErrorKind, Event, Expected, Page, Payload, Position, Query, QueryItem, Result, StreamInfo,
     backend::{
         Backend, BoxFuture, CommitReply, CommitRequest, EventData, EventRead, EventSource, HistoryPage,
-        HistoryRead, HistoryRow, Operation, Progress, StoreStats, StreamsRead, VerifyReport,
+        HistoryRead, HistoryRow, Operation, Progress, StreamsRead, VerifyReport,
     },
     testing::Wrapper,
 };

@@ -1,13 +1,8 @@
 //! Deliberately broken engines, to prove that the harness finds faults.
 
-use std::{path::PathBuf, sync::Arc};
-
 use larder::{
-    Bus, Config, Event, Expected, LogInfo, Page, Position, Result, StreamInfo,
-    backend::{
-        Backend, BoxFuture, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead, Operation,
-        Progress, StoreStats, StreamsRead, VerifyReport, memory::MemoryBackend,
-    },
+    Config, Event, Expected, Page, Position, Result,
+    backend::{Backend, BoxFuture, CommitReply, CommitRequest, EventRead, Operation, memory::MemoryBackend},
     testing::Wrapper,
 };
 
@@ -131,7 +126,7 @@ impl Mutant {
 
 impl Wrapper for Mutant {
     fn inner(&self) -> &dyn Backend {
-        &*self.inner
+        &self.inner
     }
 
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
