@@ -3,29 +3,23 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
-
-use larder_runtime::micros_since_epoch;
 
 use crate::{
     Call,
     batch::Batch,
+    compaction,
+    completion::on_thread,
+    core::Core,
     error::{Error, ErrorKind, Result},
+    open,
     options::ClientOptions,
     scan::Scan,
-    store::Store,
-    sync::{
-        SyncState, Tick,
-        entry::{Author, Stamp},
-        hlc::HybridClock,
-    },
+    sync::{SyncState, Tick, entry::Author},
     value::{Key, Value, check_key, check_value},
-    wal::recovery::Recovery,
-    watch::{Watch, Watchers},
+    wal::{header::HEADER_BYTES, recovery::Recovery},
+    watch::Watch,
     write::{Op, Write},
 };
 
@@ -84,11 +78,8 @@ impl Client {
     /// the file is of another format, a newer version or another node; `Corrupted` says where; `Io`, `Full`.
     pub fn open(options: ClientOptions) -> Call<Self> {
         Call::new(async move {
-            options.check()?;
-            if options.enable_wal {
-                return Err(Error::incompatible("the wal of this build is not connected yet"));
-            }
-            Ok(Self { shared: Arc::new(Shared::new(options)) })
+            let core = on_thread("larder-kv-open", move || open::open(options)).await?;
+            Ok(Self { shared: Arc::new(Shared { core }) })
         })
     }
 
@@ -134,7 +125,7 @@ impl Client {
     pub fn find(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = key.as_ref();
         check_key(key)?;
-        Ok(self.shared.open_store()?.get(key))
+        Ok(self.shared.core.open_store()?.get(key))
     }
 
     /// Whether the key has a value.
@@ -144,13 +135,13 @@ impl Client {
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         check_key(key)?;
-        Ok(self.shared.open_store()?.contains(key))
+        Ok(self.shared.core.open_store()?.contains(key))
     }
 
     /// The number of keys with a value; 0 once closed.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.shared.open_store().map_or(0, |store| store.visible())
+        self.shared.core.open_store().map_or(0, |store| store.visible())
     }
 
     /// Whether no key has a value.
@@ -164,7 +155,7 @@ impl Client {
     /// # Errors
     /// `Closed`.
     pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Result<Scan> {
-        self.shared.check_open()?;
+        self.shared.core.check_open()?;
         Ok(Scan::new(self.shared.clone(), prefix.as_ref()))
     }
 
@@ -173,45 +164,43 @@ impl Client {
     /// # Errors
     /// `Closed`.
     pub fn watch(&self, prefix: impl AsRef<[u8]>) -> Result<Watch> {
-        self.shared.check_open()?;
-        Ok(self.shared.watchers.watch(self.shared.clone(), prefix.as_ref()))
+        self.shared.core.check_open()?;
+        Ok(self.shared.core.watchers.watch(self.shared.clone(), prefix.as_ref()))
     }
 
     /// Syncs everything to disk that was written before, also without `auto_flush`.
     ///
     /// # Errors
     /// `CommitUnknown` if that fails, `Poisoned`, `Closed`.
-    pub fn flush(&self) -> Call<()> {
-        let shared = self.shared.clone();
-        Call::new(async move { shared.check_open() })
+    pub fn flush(&self) -> Write {
+        Write::flush(self.shared.clone())
     }
 
-    /// Writes the file anew, with nothing but what is needed.
+    /// Writes the file anew, with nothing but what is needed. Reads and writes go on meanwhile.
     ///
     /// # Errors
-    /// `Full` and `Io`: the old file is still in use. `Poisoned`, `Closed`.
+    /// `Full`, `Io` and `Corrupted`: the old file is still in use. `Poisoned`, `Closed`.
     pub fn compact(&self) -> Call<()> {
         let shared = self.shared.clone();
-        Call::new(async move { shared.check_open() })
+        Call::new(async move {
+            shared.core.check_open()?;
+            on_thread("larder-kv-compact", move || compaction::compact(&shared.core)).await
+        })
     }
 
     /// Flushes, gives the file free, and refuses all calls from then on. A client that is closed already is fine.
     ///
     /// # Errors
-    /// `CommitUnknown` if flushing fails.
+    /// `CommitUnknown` if flushing fails; `Poisoned` if an earlier write has failed. The file is free all the same.
     pub fn close(&self) -> Call<()> {
         let shared = self.shared.clone();
-        Call::new(async move {
-            shared.closed.store(true, Ordering::Release);
-            shared.watchers.end();
-            Ok(())
-        })
+        Call::new(async move { on_thread("larder-kv-close", move || open::close(&shared.core)).await })
     }
 
     /// What was found when the client was opened.
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
-        &self.shared.recovery
+        &self.shared.core.recovery
     }
 
     /// What waits to reach other nodes, and what has.
@@ -219,8 +208,9 @@ impl Client {
     /// # Errors
     /// `Closed`.
     pub fn sync_state(&self) -> Result<SyncState> {
-        let pending = self.shared.open_store()?.pending() as u64;
-        let last_submitted_version = self.shared.stamps().last_seq;
+        let store = self.shared.core.open_store()?;
+        let pending = store.pending() as u64;
+        let (last_submitted_version, _) = store.vector().seen(Author::OWNER);
         Ok(SyncState {
             outbox_size: pending,
             queued: pending,
@@ -235,7 +225,7 @@ impl Client {
     /// `Closed`.
     pub fn tick(&self) -> Call<Tick> {
         let shared = self.shared.clone();
-        Call::new(async move { shared.check_open().map(|()| Tick::default()) })
+        Call::new(async move { shared.core.check_open().map(|()| Tick::default()) })
     }
 
     /// The state of the file and of memory.
@@ -243,81 +233,39 @@ impl Client {
     /// # Errors
     /// `Closed`.
     pub fn status(&self) -> Result<Status> {
-        let keys = self.shared.open_store()?.visible() as u64;
-        let options = &self.shared.options;
-        let wal_path = options.enable_wal.then(|| options.wal_path.clone());
-        Ok(Status { node_id: options.node_id.clone(), wal_path, keys, ..Status::default() })
+        let core = &self.shared.core;
+        let (store, options) = (core.open_store()?, &core.options);
+        let live_bytes = store.record_bytes() + HEADER_BYTES as u64;
+        Ok(Status {
+            node_id: options.node_id.clone(),
+            wal_path: options.enable_wal.then(|| options.wal_path.clone()),
+            keys: store.visible() as u64,
+            tombstones: store.tombstones() as u64,
+            data_bytes: store.data_bytes(),
+            file_bytes: core.gauges.file_bytes.load(Ordering::Relaxed),
+            live_bytes: if options.enable_wal { live_bytes } else { 0 },
+            generation: core.gauges.generation.load(Ordering::Relaxed),
+            poisoned: core.failure(),
+        })
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("node_id", &self.shared.options.node_id).finish_non_exhaustive()
+        f.debug_struct("Client").field("node_id", &self.shared.core.options.node_id).finish_non_exhaustive()
     }
 }
 
-/// What the clones of a client, and what came from them, have in common.
+/// What the clones of a client, and what came from them, have in common. Dropping the last closes the client.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    options: ClientOptions,
-    store: RwLock<Store>,
-    stamps: Mutex<Stamps>,
-    watchers: Watchers,
-    recovery: Recovery,
-    closed: AtomicBool,
+    pub(crate) core: Arc<Core>,
 }
 
-/// What the next write is stamped with.
-#[derive(Debug, Default)]
-struct Stamps {
-    clock: HybridClock,
-    last_seq: u64,
-}
-
-impl Shared {
-    fn new(options: ClientOptions) -> Self {
-        Self {
-            store: RwLock::new(Store::new(&options.node_id)),
-            options,
-            stamps: Mutex::default(),
-            watchers: Watchers::default(),
-            recovery: Recovery::default(),
-            closed: AtomicBool::new(false),
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(error) = open::close(&self.core) {
+            tracing::error!(%error, "a client was dropped and could not be closed");
         }
-    }
-
-    fn check_open(&self) -> Result<()> {
-        let closed = self.closed.load(Ordering::Acquire);
-        if closed { Err(Error::new(ErrorKind::Closed)) } else { Ok(()) }
-    }
-
-    pub(crate) fn store(&self) -> RwLockReadGuard<'_, Store> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open_store(&self) -> Result<RwLockReadGuard<'_, Store>> {
-        self.check_open().map(|()| self.store())
-    }
-
-    fn stamps(&self) -> std::sync::MutexGuard<'_, Stamps> {
-        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn commit(&self, ops: &[Op]) -> Result<()> {
-        self.check_open()?;
-        let mut stamps = self.stamps();
-        let now_millis = micros_since_epoch(self.options.clock.now()) / 1_000;
-        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        for op in ops {
-            stamps.last_seq += 1;
-            let (hlc, seq) = (stamps.clock.next(now_millis), stamps.last_seq);
-            store.apply(&op.key, op.value.as_deref(), Stamp { hlc, author: Author::OWNER, seq });
-        }
-        drop(store);
-        drop(stamps);
-        if !self.watchers.is_empty() {
-            self.watchers.announce(ops.iter().map(|op| &op.key));
-        }
-        Ok(())
     }
 }

@@ -40,8 +40,13 @@
 
 mod batch;
 mod client;
+mod commit;
+mod compaction;
+mod completion;
+mod core;
 mod error;
 pub mod io;
+mod open;
 mod options;
 mod scan;
 mod store;
@@ -74,7 +79,7 @@ pub use write::Write;
 /// use larder_kv::{Client, ClientOptions};
 ///
 /// let client = Client::open(ClientOptions::memory_only("node-a")).wait()?; // or `.await?`
-/// # larder_kv::Result::Ok(())
+/// # Ok::<(), larder_kv::Error>(())
 /// ```
 pub type Call<T, E = Error> = larder_runtime::Call<T, E>;
 

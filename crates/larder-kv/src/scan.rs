@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     client::Shared,
+    store::is_empty_range,
     value::{Key, Value},
 };
 
@@ -81,12 +82,12 @@ impl Scan {
     }
 
     fn turn_page(&mut self) {
-        if is_empty(&self.start, &self.end) {
+        let range = (self.start.as_ref().map(Vec::as_slice), self.end.as_ref().map(Vec::as_slice));
+        if is_empty_range::<[u8]>(&range) {
             self.is_last = true;
             return;
         }
-        let range = (self.start.as_ref().map(Vec::as_slice), self.end.as_ref().map(Vec::as_slice));
-        let (page, more) = self.shared.store().page(range, PAGE_ROWS, PAGE_BYTES);
+        let (page, more) = self.shared.core.store().page(range, PAGE_ROWS, PAGE_BYTES);
         self.is_last = !more;
         if let Some(last) = page.last() {
             self.start = Bound::Excluded(last.key.to_vec());
@@ -131,17 +132,6 @@ fn tighter(
         (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
             let takes_other = is_looser(a, b) || (a == b && matches!(other, Bound::Excluded(_)));
             if takes_other { other } else { own }
-        }
-    }
-}
-
-/// Whether nothing can be within: ordered maps refuse such ranges.
-fn is_empty(start: &Bound<Vec<u8>>, end: &Bound<Vec<u8>>) -> bool {
-    match (start, end) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => {
-            start >= end
         }
     }
 }

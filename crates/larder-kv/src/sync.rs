@@ -3,6 +3,7 @@
 pub(crate) mod entry;
 pub(crate) mod hlc;
 pub(crate) mod outbox;
+pub(crate) mod version_vector;
 
 /// What waits to reach other nodes, and what has.
 ///

@@ -6,5 +6,8 @@
 pub mod frame;
 pub mod header;
 pub mod record;
+
+pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod repair;
+pub(crate) mod writer;

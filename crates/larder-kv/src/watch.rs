@@ -86,7 +86,7 @@ impl Watchers {
     }
 
     /// Announces changes that readers already see.
-    pub(crate) fn announce<'a>(&self, keys: impl Iterator<Item = &'a Key> + Clone) {
+    pub(crate) fn announce<'a>(&self, keys: &(impl Iterator<Item = &'a Key> + Clone)) {
         let all: Vec<_> = lock(&self.all).iter().filter_map(Weak::upgrade).collect();
         for watch in all {
             let mut pending = lock(&watch);
@@ -139,7 +139,7 @@ impl Stream for Watch {
         };
         pending.keys.remove(&key);
         drop(pending);
-        let value = self.shared.store().get(&key);
+        let value = self.shared.core.store().get(&key);
         Poll::Ready(Some(Change { key, value }))
     }
 }

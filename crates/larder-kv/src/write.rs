@@ -5,11 +5,12 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use crate::{
     client::Shared,
+    completion::Completion,
     error::Result,
     value::{Key, Value},
 };
@@ -43,34 +44,92 @@ pub(crate) struct Op {
 #[must_use = "a write does nothing until it is awaited or waited on"]
 pub struct Write {
     shared: Arc<Shared>,
-    ops: Option<Result<Vec<Op>>>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready(Result<Vec<Op>>),
+    Flush,
+    Waiting(Arc<Completion<Result<()>>>),
+    Done,
 }
 
 impl Write {
     pub(crate) fn new(shared: Arc<Shared>, ops: Result<Vec<Op>>) -> Self {
-        Self { shared, ops: Some(ops) }
+        Self { shared, state: State::Ready(ops) }
+    }
+
+    /// Writes nothing, and is done when everything before it is durable.
+    pub(crate) fn flush(shared: Arc<Shared>) -> Self {
+        Self { shared, state: State::Flush }
     }
 
     /// Writes and waits for the answer on this thread, which may do the writing itself.
     ///
     /// # Errors
     /// Those of a [`Write`].
-    pub fn wait(self) -> Result<()> {
-        larder_runtime::wait(self)
+    pub fn wait(mut self) -> Result<()> {
+        let shared = self.shared.clone();
+        match self.start() {
+            Start::Done(answer) => answer,
+            Start::Commit(ops) => shared.core.commit_here(ops),
+            Start::Started => larder_runtime::wait(self),
+        }
     }
+
+    /// Does what can be done without waiting.
+    fn start(&mut self) -> Start {
+        let core = &self.shared.core;
+        let ops = match std::mem::replace(&mut self.state, State::Done) {
+            State::Ready(ops) => ops.map(|ops| (ops, core.is_durable())),
+            State::Flush => Ok((Vec::new(), core.options.enable_wal)),
+            started => {
+                self.state = started;
+                return Start::Started;
+            }
+        };
+        match core.check_open().and(ops) {
+            Ok((ops, true)) => Start::Commit(ops),
+            Ok((ops, false)) => Start::Done(core.commit_buffered(&ops)),
+            Err(error) => Start::Done(Err(error)),
+        }
+    }
+}
+
+enum Start {
+    Done(Result<()>),
+    /// To be written, and waited for.
+    Commit(Vec<Op>),
+    Started,
 }
 
 impl Future for Write {
     type Output = Result<()>;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-        let Some(ops) = self.ops.take() else { panic!("polled after it was done") };
-        Poll::Ready(ops.and_then(|ops| self.shared.commit(&ops)))
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        match self.start() {
+            Start::Done(answer) => return Poll::Ready(answer),
+            Start::Commit(ops) => {
+                let completion = Completion::new();
+                // Known before the crew is called, so that an early answer finds somebody to tell.
+                let pending = completion.poll(context);
+                debug_assert!(pending.is_pending(), "nobody else has it yet");
+                self.shared.core.commit_by_crew(ops, &completion)?;
+                self.state = State::Waiting(completion);
+                return Poll::Pending;
+            }
+            Start::Started => {}
+        }
+        let State::Waiting(completion) = &self.state else { panic!("polled after it was done") };
+        let answer = ready!(completion.poll(context));
+        self.state = State::Done;
+        Poll::Ready(answer)
     }
 }
 
 impl fmt::Debug for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Write").field(&self.ops).finish()
+        f.debug_tuple("Write").field(&self.state).finish()
     }
 }

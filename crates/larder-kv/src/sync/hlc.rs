@@ -35,7 +35,6 @@ impl Hlc {
 
     /// Which of several at this millisecond.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 16 bits")]
     pub fn counter(self) -> u16 {
         (self.0 & COUNTER_MASK) as u16
     }

@@ -83,6 +83,7 @@ impl<T: Copy> Outbox<T> {
     }
 
     /// Everything pending, oldest first.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, T)> {
         self.chunks.iter().flat_map(|chunk| {
             chunk.items.iter().map(|(delta, leads_to)| (chunk.base + u64::from(*delta), *leads_to))

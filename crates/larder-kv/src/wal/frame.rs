@@ -1,6 +1,6 @@
 //! Frames: an atomic batch of records with a checksum.
 
-use crate::wal::header::{HEADER_BYTES, Identity};
+use crate::wal::header::Identity;
 
 /// The bytes before a frame's records.
 pub const FRAME_HEAD_BYTES: usize = 24;
@@ -45,7 +45,7 @@ pub enum Found<'a> {
 ///
 /// let identity = Header { node_id: "node-a".into(), epoch: 1, generation: 1 }.identity();
 /// assert_eq!(parse(&[0; 64], identity, 4096), Found::Nothing);
-/// assert!(matches!(parse(&[1; 64], identity, 4096), Found::Bad(_)));
+/// assert!(matches!(parse(&[0xff; 64], identity, 4096), Found::Bad(_)));
 /// ```
 #[must_use]
 pub fn parse(bytes: &[u8], identity: Identity, offset: u64) -> Found<'_> {
@@ -70,15 +70,6 @@ pub fn parse(bytes: &[u8], identity: Identity, offset: u64) -> Found<'_> {
     }
     let (sequence, durable_through) = (u64_at(head, 8), u64_at(head, 16));
     Found::Frame(Frame { sequence, durable_through, records: &bytes[FRAME_HEAD_BYTES..length], file_bytes })
-}
-
-/// Whether a frame may start here, for a search through damage: what can be told without its checksum.
-pub(crate) fn is_plausible(head: &[u8], offset: u64, left: u64) -> bool {
-    let length = u64::from(u32_at(head, 0));
-    let durable_through = u64_at(head, 16);
-    (FRAME_HEAD_BYTES as u64..=left.min(MAX_FRAME_BYTES as u64)).contains(&length)
-        && (HEADER_BYTES as u64..=offset).contains(&durable_through)
-        && u64_at(head, 8) != 0
 }
 
 /// Adds a frame's head to a buffer; its records follow, and then [`finish`].

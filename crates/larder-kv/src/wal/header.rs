@@ -26,7 +26,7 @@ const NODE_ID_BYTES: usize = 128;
 /// let page = header.encode();
 /// assert_eq!(page.len(), HEADER_BYTES);
 /// assert_eq!(Header::decode(&page)?.0, header);
-/// # larder_kv::Result::Ok(())
+/// # Ok::<(), larder_kv::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {

@@ -37,6 +37,12 @@ impl RecordKind {
         }
     }
 
+    /// Whether it is a write of a key.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::Put | Self::Remove)
+    }
+
     fn from_code(code: u8) -> Option<Self> {
         [Self::Put, Self::Remove, Self::Author, Self::Seen, Self::Delivered]
             .into_iter()
@@ -61,7 +67,7 @@ impl RecordKind {
 /// record.encode(&mut bytes);
 /// let decoded: Vec<Record> = decode(&bytes, 4096).collect::<larder_kv::Result<_>>()?;
 /// assert_eq!(decoded, [record]);
-/// # larder_kv::Result::Ok(())
+/// # Ok::<(), larder_kv::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {

@@ -1,0 +1,364 @@
+//! Group commit: callers share writes and syncs.
+//!
+//! Whoever finds nobody gathering *gathers*: it stamps, encodes and writes everything that waits, then waits until no
+//! other sync runs, adds what has come in the meantime, and syncs it all at once. While it syncs, the next one gathers
+//! and writes. A thread that waits for its own write does this itself, so a lone caller needs no other thread; for
+//! tasks, one of two threads of the client does it.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
+
+use crate::{
+    compaction,
+    completion::Completion,
+    core::{Core, Stage, lock},
+    error::{Error, ErrorKind, Result},
+    sync::entry::{Author, Stamp},
+    wal::{
+        record::{RECORD_HEAD_BYTES, Record, RecordKind},
+        writer::{ReserveError, Writer, frame_bytes},
+    },
+    write::Op,
+};
+
+/// Frames are given to the operating system in pieces of about this size.
+const PIECE_BYTES: usize = 4 << 20;
+/// The same, where writes do not wait for it.
+const BUFFERED_PIECE_BYTES: usize = 256 << 10;
+/// One gathers while another syncs.
+const CREW: usize = 2;
+
+/// Writes that wait for a commit.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: Vec<Pending>,
+    /// Whether somebody is about to take what waits.
+    gathering: bool,
+    /// Groups that the crew is asked to commit.
+    summoned: usize,
+    has_crew: bool,
+    /// Nothing more may come in.
+    pub(crate) stopped: bool,
+}
+
+/// A write that waits for its commit. Without operations, it only wants everything before it to be durable.
+#[derive(Debug)]
+struct Pending {
+    ops: Vec<Op>,
+    completion: Arc<Completion<Result<()>>>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // Only a panic on the way gets here without an answer.
+        self.completion.complete(Err(Error::new(ErrorKind::CommitUnknown)));
+    }
+}
+
+/// Writes that are in the file, and not yet durable.
+#[derive(Debug, Default)]
+struct Group {
+    written: Vec<Pending>,
+    /// One for each of their operations.
+    stamps: Vec<Stamp>,
+}
+
+impl Core {
+    /// Writes and waits on this thread.
+    pub(crate) fn commit_here(self: &Arc<Self>, ops: Vec<Op>) -> Result<()> {
+        let completion = Completion::new();
+        if self.enqueue(ops, &completion)? {
+            self.run_group();
+            compact_if_due(self);
+        }
+        larder_runtime::wait(crate::completion::Answer(completion))
+    }
+
+    /// Has the crew write; the completion gets the answer.
+    pub(crate) fn commit_by_crew(
+        self: &Arc<Self>,
+        ops: Vec<Op>,
+        completion: &Arc<Completion<Result<()>>>,
+    ) -> Result<()> {
+        if self.enqueue(ops, completion)? {
+            self.summon_crew();
+        }
+        Ok(())
+    }
+
+    /// Adds a write to those that wait. True: nobody gathers, so the caller has to see to it.
+    fn enqueue(&self, ops: Vec<Op>, completion: &Arc<Completion<Result<()>>>) -> Result<bool> {
+        let mut queue = lock(&self.queue);
+        if queue.stopped {
+            return Err(Error::new(ErrorKind::Closed));
+        }
+        queue.waiting.push(Pending { ops, completion: completion.clone() });
+        Ok(!std::mem::replace(&mut queue.gathering, true))
+    }
+
+    fn summon_crew(self: &Arc<Self>) {
+        let mut queue = lock(&self.queue);
+        queue.summoned += 1;
+        if queue.has_crew {
+            drop(queue);
+            self.summons.notify_one();
+            return;
+        }
+        queue.has_crew = true;
+        drop(queue);
+        for _ in 0..CREW {
+            let core = self.clone();
+            match thread::Builder::new().name("larder-kv-commit".into()).spawn(move || core.serve()) {
+                Ok(thread) => lock(&self.threads).push(thread),
+                // With one it is only slower; with none, this thread does it.
+                Err(error) => tracing::warn!(%error, "a commit thread did not start"),
+            }
+        }
+        if lock(&self.threads).is_empty() {
+            lock(&self.queue).has_crew = false;
+            self.run_group();
+        }
+    }
+
+    /// What a thread of the crew does.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let mut queue = lock(&self.queue);
+            while queue.summoned == 0 {
+                if queue.stopped {
+                    return;
+                }
+                queue = self.summons.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+            queue.summoned -= 1;
+            drop(queue);
+            self.run_group();
+            compact_if_due(self);
+        }
+    }
+
+    /// Gathers, writes, syncs and answers one group.
+    pub(crate) fn run_group(&self) {
+        let _unwinding = Unwinding(self);
+        let mut group = Group::default();
+        let mut stage = lock(&self.stage);
+        let waiting = std::mem::take(&mut lock(&self.queue).waiting);
+        let deferred = self.write(&mut stage, waiting, &mut group, false);
+        let sync = lock(&self.sync);
+        self.write(&mut stage, deferred, &mut group, true);
+        let waiting = {
+            let mut queue = lock(&self.queue);
+            queue.gathering = false;
+            std::mem::take(&mut queue.waiting)
+        };
+        self.write(&mut stage, waiting, &mut group, true);
+        let written = stage.wal.as_ref().map_or(0, Writer::written);
+        drop(stage);
+        if group.written.is_empty() {
+            return;
+        }
+        let is_durable = !self.is_poisoned() && {
+            let synced = sync.file.as_ref().map_or(Ok(()), |file| file.sync());
+            match &synced {
+                Ok(()) => drop(sync.durable.fetch_max(written, Ordering::AcqRel)),
+                Err(error) => self.poison(format!("a sync failed: {error}")),
+            }
+            synced.is_ok()
+        };
+        let mut store = self.store_mut();
+        drop(sync);
+        if is_durable {
+            let mut stamps = group.stamps.iter();
+            for (op, stamp) in group.written.iter().flat_map(|pending| &pending.ops).zip(&mut stamps) {
+                store.apply(&op.key, op.value.as_deref(), *stamp);
+            }
+        }
+        drop(store);
+        self.answer(&group, is_durable);
+    }
+
+    fn answer(&self, group: &Group, is_durable: bool) {
+        if is_durable && !self.watchers.is_empty() {
+            let ops = group.written.iter().flat_map(|pending| &pending.ops);
+            self.watchers.announce(&ops.map(|op| &op.key));
+        }
+        let unknown = (!is_durable).then(|| self.commit_unknown());
+        for pending in &group.written {
+            pending.completion.complete(unknown.as_ref().map_or(Ok(()), |error| Err(error.duplicate())));
+        }
+    }
+
+    /// Stamps, encodes and writes, in the order given. Without the right to sync it stops where the file has to be
+    /// extended first, and answers what is left.
+    fn write(
+        &self,
+        stage: &mut Stage,
+        waiting: Vec<Pending>,
+        group: &mut Group,
+        may_sync: bool,
+    ) -> Vec<Pending> {
+        if waiting.is_empty() {
+            return waiting;
+        }
+        let now_millis = self.now_millis();
+        let mut waiting = waiting.into_iter();
+        while let Some(pending) = waiting.next() {
+            if !may_sync && stage.wal.as_ref().is_some_and(|wal| !wal.has_room(needed(&pending.ops))) {
+                let mut left = vec![pending];
+                left.extend(waiting);
+                self.write_out(stage);
+                return left;
+            }
+            match self.encode(stage, &pending.ops, now_millis, &mut group.stamps) {
+                Ok(()) => group.written.push(pending),
+                Err(error) => pending.completion.complete(Err(error)),
+            }
+            if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= PIECE_BYTES) {
+                self.write_out(stage);
+            }
+        }
+        self.write_out(stage);
+        Vec::new()
+    }
+
+    /// Stamps operations and encodes them as one frame. If it fails, none of that has happened.
+    fn encode(&self, stage: &mut Stage, ops: &[Op], now_millis: u64, stamps: &mut Vec<Stamp>) -> Result<()> {
+        if self.is_poisoned() {
+            return Err(self.poisoned());
+        }
+        let Stage { clock, last_seq, wal } = stage;
+        let first = stamps.len();
+        if let Some(wal) = wal {
+            let bytes = needed(ops);
+            if !ops.is_empty() && !wal.has_room(bytes) {
+                self.reserve(wal, bytes)?;
+            }
+        } else if self.options.enable_wal {
+            return Err(Error::new(ErrorKind::Closed));
+        }
+        stamps.extend(ops.iter().map(|_| {
+            *last_seq += 1;
+            Stamp { hlc: clock.next(now_millis), author: Author::OWNER, seq: *last_seq }
+        }));
+        if let Some(wal) = wal
+            && !ops.is_empty()
+        {
+            wal.push(ops.iter().zip(&stamps[first..]).map(|(op, stamp)| record(op, stamp)));
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, wal: &mut Writer, bytes: u64) -> Result<()> {
+        wal.reserve(bytes).map_err(|error| match error {
+            ReserveError::Before(error) => Error::io(error),
+            ReserveError::During(error) => {
+                self.poison(format!("a sync failed while the file was extended: {error}"));
+                self.poisoned()
+            }
+        })
+    }
+
+    /// Gives what is encoded to the operating system.
+    pub(crate) fn write_out(&self, stage: &mut Stage) {
+        let Some(wal) = &mut stage.wal else { return };
+        if self.is_poisoned() {
+            return;
+        }
+        if let Err(error) = wal.write_out() {
+            self.poison(format!("a write failed: {error}"));
+        }
+        self.gauges.file_bytes.store(wal.end(), Ordering::Relaxed);
+    }
+
+    /// Writes without waiting for the disk: to memory, and to the file's buffer if there is a file.
+    pub(crate) fn commit_buffered(self: &Arc<Self>, ops: &[Op]) -> Result<()> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let mut stage = lock(&self.stage);
+        self.check_open()?;
+        if let Some(wal) = &stage.wal {
+            let bytes = needed(ops);
+            let piece_is_full = wal.buffered() as u64 + bytes > BUFFERED_PIECE_BYTES as u64;
+            let has_room = wal.has_room(bytes);
+            if piece_is_full {
+                self.write_out(&mut stage);
+            }
+            if !has_room {
+                // Extending syncs, and no two syncs run at once.
+                let _sync = lock(&self.sync);
+                if let Some(wal) = stage.wal.as_mut().filter(|_| !self.is_poisoned()) {
+                    self.reserve(wal, bytes)?;
+                }
+            }
+        }
+        let mut stamps = Vec::with_capacity(ops.len());
+        self.encode(&mut stage, ops, self.now_millis(), &mut stamps)?;
+        let mut store = self.store_mut();
+        for (op, stamp) in ops.iter().zip(&stamps) {
+            store.apply(&op.key, op.value.as_deref(), *stamp);
+        }
+        drop(store);
+        drop(stage);
+        if !self.watchers.is_empty() {
+            self.watchers.announce(&ops.iter().map(|op| &op.key));
+        }
+        compact_if_due(self);
+        Ok(())
+    }
+
+    /// Gives what was written to the operating system every now and then, until the client is closed.
+    pub(crate) fn flush_now_and_then(&self) {
+        let (stopping, changed) = &self.stopping;
+        let mut stop = lock(stopping);
+        while !*stop {
+            let waited = changed.wait_timeout(stop, self.options.flush_interval);
+            stop = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            drop(stop);
+            self.write_out(&mut lock(&self.stage));
+            stop = lock(stopping);
+        }
+    }
+}
+
+/// The bytes of a frame with these operations.
+fn needed(ops: &[Op]) -> u64 {
+    let record = |op: &Op| RECORD_HEAD_BYTES + op.key.len() + op.value.as_deref().map_or(0, <[u8]>::len);
+    frame_bytes(ops.iter().map(record).sum())
+}
+
+fn record<'a>(op: &'a Op, stamp: &Stamp) -> Record<'a> {
+    Record {
+        kind: if op.value.is_some() { RecordKind::Put } else { RecordKind::Remove },
+        author: stamp.author.0,
+        hlc: stamp.hlc,
+        seq: stamp.seq,
+        key: &op.key,
+        value: op.value.as_deref().unwrap_or_default(),
+    }
+}
+
+/// Lets nobody wait for a commit that has panicked.
+struct Unwinding<'a>(&'a Core);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.poison("a commit has panicked");
+            let mut queue = lock(&self.0.queue);
+            queue.gathering = false;
+            let waiting = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            drop(waiting);
+        }
+    }
+}
+
+/// Starts a compaction in the background if most of the file is outdated.
+pub(crate) fn compact_if_due(core: &Arc<Core>) {
+    if core.options.enable_wal && core.options.auto_compact && compaction::is_due(core) {
+        compaction::in_background(core);
+    }
+}

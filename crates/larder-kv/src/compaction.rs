@@ -1,0 +1,196 @@
+//! Writing the file anew, with nothing but what is needed, while writes go on.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
+
+use crate::{
+    core::{Core, Stage, beside, lock},
+    error::{Error, ErrorKind, Result},
+    io::{DiskFile, OpenFile},
+    open::folder,
+    wal::{
+        header::{HEADER_BYTES, Header, Identity},
+        reader::{FrameReader, Step},
+        writer::{NewFile, Writer},
+    },
+};
+
+/// A file is due when it is this many times what is needed.
+const DUE_RATIO: u64 = 3;
+/// The size of a frame of entries.
+const FRAME_OF_ENTRIES: usize = 64 << 10;
+/// What may be left to copy while writes wait.
+const LEFT_TO_COPY: u64 = 1 << 20;
+/// If writes come faster than they are copied, it has to end all the same.
+const MOST_ROUNDS: usize = 8;
+
+/// Whether most of the file is outdated. After a compaction, or a failed one, the file has to double first.
+pub(crate) fn is_due(core: &Core) -> bool {
+    let file_bytes = core.gauges.file_bytes.load(Ordering::Relaxed);
+    let compacted = core.gauges.compacted_bytes.load(Ordering::Relaxed);
+    file_bytes >= core.options.compact_min_bytes.max(2 * compacted)
+        && !core.gauges.compaction_asked.load(Ordering::Relaxed)
+        && file_bytes >= DUE_RATIO * (core.store().record_bytes() + HEADER_BYTES as u64)
+}
+
+/// Compacts on a thread of its own, unless one does already.
+pub(crate) fn in_background(core: &Arc<Core>) {
+    if core.gauges.compaction_asked.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let own = core.clone();
+    let work = move || {
+        if let Err(error) = compact(&own) {
+            tracing::warn!(%error, "a compaction in the background failed; the file stays as it is");
+            let file_bytes = own.gauges.file_bytes.load(Ordering::Relaxed);
+            own.gauges.compacted_bytes.store(file_bytes, Ordering::Relaxed);
+        }
+        own.gauges.compaction_asked.store(false, Ordering::Release);
+    };
+    match thread::Builder::new().name("larder-kv-compact".into()).spawn(work) {
+        Ok(thread) => {
+            let mut threads = lock(&core.threads);
+            threads.retain(|thread| !thread.is_finished());
+            threads.push(thread);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the thread of a compaction did not start");
+            core.gauges.compaction_asked.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Writes the file anew and puts it in the old one's place.
+pub(crate) fn compact(core: &Core) -> Result<()> {
+    if !core.options.enable_wal {
+        return core.check_open();
+    }
+    let _one_at_a_time = lock(&core.compacting);
+    let old = Old::look(core)?;
+    let path = beside(&core.options, ".new");
+    let result = rewrite(core, &old, &path);
+    if result.is_err() && !core.is_poisoned() {
+        // What is left of it counts for nothing, and goes with the next attempt if not now.
+        let _ = core.options.disk.remove(&path);
+    }
+    result
+}
+
+/// The file as it is, through a place up to which memory has everything.
+struct Old {
+    file: Arc<dyn DiskFile>,
+    identity: Identity,
+    header: Header,
+    through: u64,
+    /// What is known of authors and peers there.
+    vector: Vec<u8>,
+}
+
+impl Old {
+    fn look(core: &Core) -> Result<Self> {
+        let mut stage = lock(&core.stage);
+        let through = written(core, &mut stage)?;
+        // Once these are held, every write that is in the file is in memory too.
+        let sync = lock(&core.sync);
+        let store = core.store();
+        let mut vector = Vec::new();
+        store.encode_vector(&mut vector);
+        let wal = stage.wal.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed))?;
+        let (file, header) = (wal.file.clone(), wal.header.clone());
+        drop((store, sync));
+        Ok(Self { file, identity: header.identity(), header, through, vector })
+    }
+}
+
+/// Gives what is encoded to the operating system, and answers where that ends.
+fn written(core: &Core, stage: &mut Stage) -> Result<u64> {
+    core.check_open()?;
+    core.write_out(stage);
+    if core.is_poisoned() {
+        return Err(core.poisoned());
+    }
+    stage.wal.as_ref().map(Writer::written).ok_or_else(|| Error::new(ErrorKind::Closed))
+}
+
+fn rewrite(core: &Core, old: &Old, path: &Path) -> Result<()> {
+    let header = Header { generation: old.header.generation + 1, ..old.header.clone() };
+    let file = core.options.disk.open(path, OpenFile::Empty).map_err(Error::io)?;
+    let mut new = NewFile::begin(file, &header)?;
+    new.push(&old.vector)?;
+    write_entries(core, &mut new)?;
+    let mut copied = old.through;
+    for _ in 0..MOST_ROUNDS {
+        let through = written(core, &mut lock(&core.stage))?;
+        copy(old, copied..through, &mut new)?;
+        let was_little = through - copied < LEFT_TO_COPY;
+        copied = through;
+        if was_little {
+            break;
+        }
+    }
+    new.write_out()?;
+    new.file.sync().map_err(Error::io)?;
+    replace(core, old, new, header, copied, path)
+}
+
+/// Writes the entries as they are, part by part: a part that has changed since will be among the copied frames.
+fn write_entries(core: &Core, new: &mut NewFile) -> Result<()> {
+    let (mut records, mut after) = (Vec::new(), None);
+    loop {
+        records.clear();
+        after = core.store().encode_after(after.as_deref(), FRAME_OF_ENTRIES, &mut records);
+        core.check_open()?;
+        if !records.is_empty() {
+            new.push(&records)?;
+        }
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Copies frames of the old file to the end of the new one.
+fn copy(old: &Old, range: std::ops::Range<u64>, new: &mut NewFile) -> Result<()> {
+    let mut reader = FrameReader::new(&*old.file, old.identity, range.start, range.end);
+    loop {
+        match reader.next().map_err(Error::io)? {
+            Step::Frame(_, frame) if frame.records.is_empty() => {}
+            Step::Frame(_, frame) => new.push(frame.records)?,
+            Step::End(offset, _) if offset == range.end => return Ok(()),
+            Step::End(offset, why) => {
+                return Err(Error::corrupted(offset, why.unwrap_or("nothing where a frame was")));
+            }
+        }
+    }
+}
+
+/// Lets writes wait, copies the last of them, and gives the new file the old one's name.
+fn replace(core: &Core, old: &Old, mut new: NewFile, header: Header, copied: u64, path: &Path) -> Result<()> {
+    let (disk, wal_path) = (&core.options.disk, &core.options.wal_path);
+    let mut stage = lock(&core.stage);
+    let through = written(core, &mut stage)?;
+    let mut sync = lock(&core.sync);
+    copy(old, copied..through, &mut new)?;
+    let place = new.seal()?;
+    new.file.sync().map_err(Error::io)?;
+    if core.is_poisoned() {
+        return Err(core.poisoned());
+    }
+    // From here on it is not known which of the two files a crash would leave, so there is no way back.
+    let renamed = disk.rename(path, wal_path).and_then(|()| disk.sync_directory(folder(wal_path)));
+    renamed.map_err(|error| {
+        core.poison(format!("the compacted file could not be put in place: {error}"));
+        core.commit_unknown().with("path", wal_path.display().to_string())
+    })?;
+    core.gauges.generation.store(header.generation, Ordering::Relaxed);
+    core.gauges.file_bytes.store(place.end, Ordering::Relaxed);
+    core.gauges.compacted_bytes.store(place.end, Ordering::Relaxed);
+    let wal = Writer::new(new.file, header, &place);
+    sync.file = Some(wal.file.clone());
+    sync.durable = wal.durable.clone();
+    stage.wal = Some(wal);
+    Ok(())
+}
