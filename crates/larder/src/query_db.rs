@@ -4,13 +4,17 @@ mod change;
 mod cursor;
 mod document;
 mod filter;
+mod increment;
 mod index;
 mod item;
 mod key;
 mod kind;
 mod number;
 mod path;
+mod plan;
+mod project;
 mod query;
+mod raw_object;
 mod ttl;
 
 use std::sync::Arc;

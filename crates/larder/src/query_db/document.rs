@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{number::Number, path::FieldPath};
+use super::{number::Number, path::FieldPath, raw_object::Name};
 use crate::error::{Error, Result};
 
 /// A JSON value that borrows its text where it can. An object with a duplicate key does not parse.
@@ -123,31 +123,6 @@ impl<'de> Visitor<'de> for JsonVisitor {
             fields.push((name, map.next_value()?));
         }
         Ok(Json::Object(fields))
-    }
-}
-
-/// A key that borrows its text where it can.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(value)))
-            }
-
-            fn visit_str<E>(self, value: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(value.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
     }
 }
 
