@@ -197,6 +197,12 @@ impl Client {
         Call::new(async move { on_thread("larder-kv-close", move || open::close(&shared.core)).await })
     }
 
+    /// The node's id.
+    #[must_use]
+    pub fn node_id(&self) -> &str {
+        &self.shared.core.options.node_id
+    }
+
     /// What was found when the client was opened.
     #[must_use]
     pub fn recovery(&self) -> &Recovery {

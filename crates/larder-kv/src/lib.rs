@@ -34,7 +34,8 @@
 //! | read | [`Client::get`], [`Client::find`], [`Client::scan`] |
 //! | follow changes | [`Client::watch`] |
 //! | see what waits to be synced | [`Client::sync_state`], [`Client::tick`] |
-//! | look after the file | [`Client::status`], [`Client::compact`], [`repair`](fn@repair) |
+//! | look after the file | [`Client::status`], [`Client::compact`], [`repair`](fn@repair), [`Follow`] |
+//! | copy entries elsewhere | [`Client::export`], [`Client::import`] |
 //! | tell errors apart | [`ErrorKind`] |
 //! | try to break it | [`io::Disk`], [`wal`] |
 
@@ -45,12 +46,14 @@ mod compaction;
 mod completion;
 mod core;
 mod error;
+mod follow;
 pub mod io;
 mod open;
 mod options;
 mod scan;
 mod store;
 mod sync;
+mod transfer;
 mod value;
 pub mod wal;
 mod watch;
@@ -59,12 +62,14 @@ mod write;
 pub use batch::Batch;
 pub use client::{Client, Status};
 pub use error::{Error, ErrorKind, Result};
+pub use follow::Follow;
 #[cfg(any(test, feature = "testing"))]
 pub use larder_runtime::ManualClock;
 pub use larder_runtime::{Clock, SystemClock, wait};
 pub use options::ClientOptions;
 pub use scan::{Entry, Scan};
 pub use sync::{PeerState, SyncState, Tick, hlc::Hlc};
+pub use transfer::Transferred;
 pub use value::{Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Value};
 pub use wal::{
     recovery::Recovery,
