@@ -66,7 +66,7 @@ fn open_file(options: &ClientOptions) -> Result<Parts> {
             Error::incompatible(found).with_hint("one node, one file: give this node another wal_path")
         );
     }
-    let mut store = Store::new(&options.node_id);
+    let mut store = Store::loading(&options.node_id);
     let (recovery, place) = recover(&*file, identity, &mut store)?;
     let (last_seq, last_time) = store.vector().seen(Author::OWNER);
     let mut clock = HybridClock::default();
@@ -132,6 +132,7 @@ fn recover(file: &dyn DiskFile, identity: Identity, store: &mut Store) -> Result
         }
         Ok(())
     })?;
+    store.make_ready();
     recovery.keys = store.visible() as u64;
     recovery.end = end.offset;
     let mut reserved = end.file_bytes.max(HEADER_BYTES as u64);

@@ -10,7 +10,7 @@ fn persistent(folder: &TempDir) -> ClientOptions {
 }
 
 fn open(options: &ClientOptions) -> Client {
-    Client::open(options.clone()).wait().unwrap()
+    Client::open(options.clone()).wait().expect("the client opens")
 }
 
 #[test]

@@ -82,6 +82,16 @@ impl<T: Copy> Outbox<T> {
         true
     }
 
+    /// Lets a write that is in lead elsewhere.
+    pub(crate) fn redirect(&mut self, seq: u64, leads_to: T) {
+        let Some(at) = self.chunks.partition_point(|chunk| chunk.base <= seq).checked_sub(1) else { return };
+        let chunk = &mut self.chunks[at];
+        let Ok(delta) = u32::try_from(seq - chunk.base) else { return };
+        if let Ok(found) = chunk.items.binary_search_by_key(&delta, |(delta, _)| *delta) {
+            chunk.items[found].1 = leads_to;
+        }
+    }
+
     /// Everything pending, oldest first.
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, T)> {

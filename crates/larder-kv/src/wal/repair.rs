@@ -112,8 +112,9 @@ fn run(options: &ClientOptions) -> Result<Repaired> {
     if Header::decode(page).is_err() {
         repaired.damaged.push(0..HEADER_BYTES as u64);
     }
-    let mut store = Store::new(&options.node_id);
+    let mut store = Store::loading(&options.node_id);
     salvage(&*file, identity, &mut store, &mut repaired)?;
+    store.make_ready();
     repaired.keys = store.visible() as u64;
     if !repaired.damaged.is_empty() {
         repaired.set_aside = Some(set_aside(options, &file)?);
