@@ -13,7 +13,7 @@ use std::{
 use crate::{
     compaction,
     completion::Completion,
-    core::{Core, Stage, lock},
+    core::{Core, Stage, SyncStage, lock},
     error::{Error, ErrorKind, Result},
     sync::entry::{Author, Stamp},
     wal::{
@@ -63,6 +63,8 @@ struct Group {
     written: Vec<Pending>,
     /// One for each of their operations.
     stamps: Vec<Stamp>,
+    /// Why the last of them could not be given to the operating system.
+    failed: Option<Error>,
 }
 
 impl Core {
@@ -159,34 +161,43 @@ impl Core {
         if group.written.is_empty() {
             return;
         }
-        let is_durable = !self.is_poisoned() && {
-            let synced = sync.file.as_ref().map_or(Ok(()), |file| file.sync());
-            match &synced {
-                Ok(()) => drop(sync.durable.fetch_max(written, Ordering::AcqRel)),
-                Err(error) => self.poison(format!("a sync failed: {error}")),
-            }
-            synced.is_ok()
+        let result = if self.is_poisoned() {
+            Err(self.commit_unknown())
+        } else if let Some(error) = group.failed.take() {
+            Err(error)
+        } else {
+            self.sync(&sync, written)
         };
         let mut store = self.store_mut();
         drop(sync);
-        if is_durable {
-            let mut stamps = group.stamps.iter();
-            for (op, stamp) in group.written.iter().flat_map(|pending| &pending.ops).zip(&mut stamps) {
+        if result.is_ok() {
+            let ops = group.written.iter().flat_map(|pending| &pending.ops);
+            for (op, stamp) in ops.zip(&group.stamps) {
                 store.apply(&op.key, op.value.as_deref(), *stamp);
             }
         }
         drop(store);
-        self.answer(&group, is_durable);
+        self.answer(&group, &result);
     }
 
-    fn answer(&self, group: &Group, is_durable: bool) {
-        if is_durable && !self.watchers.is_empty() {
+    /// Makes everything durable that was written, through this place.
+    fn sync(&self, sync: &SyncStage, written: u64) -> Result<()> {
+        let Some(file) = &sync.file else { return Ok(()) };
+        file.sync().map_err(|error| {
+            self.poison(format!("a sync failed: {error}"));
+            self.commit_unknown()
+        })?;
+        sync.durable.fetch_max(written, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn answer(&self, group: &Group, result: &Result<()>) {
+        if result.is_ok() && !self.watchers.is_empty() {
             let ops = group.written.iter().flat_map(|pending| &pending.ops);
             self.watchers.announce(&ops.map(|op| &op.key));
         }
-        let unknown = (!is_durable).then(|| self.commit_unknown());
         for pending in &group.written {
-            pending.completion.complete(unknown.as_ref().map_or(Ok(()), |error| Err(error.duplicate())));
+            pending.completion.complete(result.as_ref().map_err(Error::duplicate).copied());
         }
     }
 
@@ -208,7 +219,7 @@ impl Core {
             if !may_sync && stage.wal.as_ref().is_some_and(|wal| !wal.has_room(needed(&pending.ops))) {
                 let mut left = vec![pending];
                 left.extend(waiting);
-                self.write_out(stage);
+                group.failed = self.write_out(stage).err();
                 return left;
             }
             match self.encode(stage, &pending.ops, now_millis, &mut group.stamps) {
@@ -216,10 +227,10 @@ impl Core {
                 Err(error) => pending.completion.complete(Err(error)),
             }
             if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= PIECE_BYTES) {
-                self.write_out(stage);
+                group.failed = self.write_out(stage).err();
             }
         }
-        self.write_out(stage);
+        group.failed = self.write_out(stage).err();
         Vec::new()
     }
 
@@ -260,16 +271,23 @@ impl Core {
         })
     }
 
-    /// Gives what is encoded to the operating system.
-    pub(crate) fn write_out(&self, stage: &mut Stage) {
-        let Some(wal) = &mut stage.wal else { return };
+    /// Gives what is encoded to the operating system. If there is no space for it, it stays encoded.
+    pub(crate) fn write_out(&self, stage: &mut Stage) -> Result<()> {
+        let Some(wal) = &mut stage.wal else { return Ok(()) };
         if self.is_poisoned() {
-            return;
+            return Err(self.poisoned());
         }
-        if let Err(error) = wal.write_out() {
-            self.poison(format!("a write failed: {error}"));
+        let result = wal.write_out();
+        self.gauges.file_bytes.store(wal.written(), Ordering::Relaxed);
+        let Err(error) = result else { return Ok(()) };
+        let may_run_full = wal.may_run_full();
+        let what = format!("a write failed: {error}");
+        let error = Error::io(error);
+        if may_run_full && *error.kind() == ErrorKind::Full {
+            return Err(error);
         }
-        self.gauges.file_bytes.store(wal.end(), Ordering::Relaxed);
+        self.poison(what);
+        Err(self.commit_unknown())
     }
 
     /// Writes without waiting for the disk: to memory, and to the file's buffer if there is a file.
@@ -279,20 +297,8 @@ impl Core {
         }
         let mut stage = lock(&self.stage);
         self.check_open()?;
-        if let Some(wal) = &stage.wal {
-            let bytes = needed(ops);
-            let piece_is_full = wal.buffered() as u64 + bytes > BUFFERED_PIECE_BYTES as u64;
-            let has_room = wal.has_room(bytes);
-            if piece_is_full {
-                self.write_out(&mut stage);
-            }
-            if !has_room {
-                // Extending syncs, and no two syncs run at once.
-                let _sync = lock(&self.sync);
-                if let Some(wal) = stage.wal.as_mut().filter(|_| !self.is_poisoned()) {
-                    self.reserve(wal, bytes)?;
-                }
-            }
+        if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= BUFFERED_PIECE_BYTES) {
+            self.write_out(&mut stage)?;
         }
         let mut stamps = Vec::with_capacity(ops.len());
         self.encode(&mut stage, ops, self.now_millis(), &mut stamps)?;
@@ -317,7 +323,12 @@ impl Core {
             let waited = changed.wait_timeout(stop, self.options.flush_interval);
             stop = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
             drop(stop);
-            self.write_out(&mut lock(&self.stage));
+            if self.is_poisoned() {
+                return;
+            }
+            if let Err(error) = self.write_out(&mut lock(&self.stage)) {
+                tracing::warn!(%error, "writes stay in memory");
+            }
             stop = lock(stopping);
         }
     }

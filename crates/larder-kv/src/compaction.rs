@@ -108,10 +108,7 @@ impl Old {
 /// Gives what is encoded to the operating system, and answers where that ends.
 fn written(core: &Core, stage: &mut Stage) -> Result<u64> {
     core.check_open()?;
-    core.write_out(stage);
-    if core.is_poisoned() {
-        return Err(core.poisoned());
-    }
+    core.write_out(stage)?;
     stage.wal.as_ref().map(Writer::written).ok_or_else(|| Error::new(ErrorKind::Closed))
 }
 
@@ -188,7 +185,7 @@ fn replace(core: &Core, old: &Old, mut new: NewFile, header: Header, copied: u64
     core.gauges.generation.store(header.generation, Ordering::Relaxed);
     core.gauges.file_bytes.store(place.end, Ordering::Relaxed);
     core.gauges.compacted_bytes.store(place.end, Ordering::Relaxed);
-    let wal = Writer::new(new.file, header, &place);
+    let wal = Writer::new(new.file, header, &place, core.options.auto_flush);
     sync.file = Some(wal.file.clone());
     sync.durable = wal.durable.clone();
     stage.wal = Some(wal);

@@ -71,7 +71,7 @@ fn open_file(options: &ClientOptions) -> Result<Parts> {
     let (last_seq, last_time) = store.vector().seen(Author::OWNER);
     let mut clock = HybridClock::default();
     clock.observe(last_time);
-    let wal = Some(Writer::new(file, header, &place));
+    let wal = Some(Writer::new(file, header, &place, options.auto_flush));
     Ok(Parts { store, clock, last_seq, wal, recovery, file_lock: Some(file_lock) })
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     written: u64,
     /// Up to where there are durable zeros.
     reserved: u64,
+    /// Whether frames go only where durable zeros are, so that a sync need not grow the file.
+    reserves: bool,
     sequence: u64,
     /// Up to where the file is durable, as whoever syncs it sets it.
     pub(crate) durable: Arc<AtomicU64>,
@@ -56,7 +58,7 @@ pub(crate) struct Place {
 
 impl Writer {
     /// A writer at the end of a file, all of which is durable.
-    pub(crate) fn new(file: Arc<dyn DiskFile>, header: Header, place: &Place) -> Self {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, header: Header, place: &Place, reserves: bool) -> Self {
         let identity = header.identity();
         Self {
             file,
@@ -65,6 +67,7 @@ impl Writer {
             buffer: Vec::new(),
             written: place.end,
             reserved: place.reserved,
+            reserves,
             sequence: place.sequence,
             durable: Arc::new(AtomicU64::new(place.end)),
             is_sealed: place.is_sealed,
@@ -84,9 +87,14 @@ impl Writer {
         self.buffer.len()
     }
 
-    /// Whether frames of this size have room in the reserved zeros.
+    /// Whether frames of this size can be written without extending the file first.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        self.end() + bytes <= self.reserved
+        !self.reserves || self.end() + bytes <= self.reserved
+    }
+
+    /// Whether a write that found no space left can be tried again. Where zeros were reserved, space was promised.
+    pub(crate) fn may_run_full(&self) -> bool {
+        !self.reserves
     }
 
     /// Extends the file by zeros, so that frames of this size have room, and a reserve.
@@ -127,12 +135,12 @@ impl Writer {
         finish(&mut self.buffer, start, self.identity, offset, self.sequence, durable);
     }
 
-    /// Gives what was encoded to the operating system.
+    /// Gives what was encoded to the operating system. If that fails, it may be tried again.
     pub(crate) fn write_out(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        assert!(self.end() <= self.reserved, "frames go where durable zeros are");
+        assert!(self.has_room(0), "frames go where durable zeros are");
         self.file.write_at(self.written, &self.buffer)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
