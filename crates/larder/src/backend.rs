@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::query_db::{
-    ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, SaveMode,
+    ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, QueryDbStats, SaveMode,
 };
 
 use crate::{
@@ -444,6 +444,8 @@ pub struct StoreStats {
     pub bytes: u64,
     /// Each log, ascending by name.
     pub logs: Vec<LogStats>,
+    /// Each QueryDb, ascending by name.
+    pub query_dbs: Vec<QueryDbStats>,
 }
 
 /// Numbers about a log.
@@ -508,6 +510,8 @@ impl fmt::Debug for Progress {
 pub struct VerifyReport {
     /// Events whose checksum was recomputed.
     pub events: u64,
+    /// Items of QueryDbs whose checksum was recomputed.
+    pub items: u64,
     /// Index entries compared with what they index.
     pub index_entries: u64,
     /// Conditions replayed against history.

@@ -63,7 +63,7 @@ pub mod backend;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use backend::{Backend, Finding, LogStats, Progress, StoreStats, VerifyReport};
+pub use backend::{Backend, Finding, LogStats, Progress, QueryDbStats, StoreStats, VerifyReport};
 pub use batch::{Committed, Slot, WriteBatch};
 pub use bus::{Bus, Listener};
 pub use clock::{Clock, SystemClock};

@@ -10,6 +10,7 @@ mod item;
 mod key;
 mod kind;
 mod number;
+mod pager;
 mod path;
 mod plan;
 mod project;
@@ -33,6 +34,13 @@ pub use self::{
     path::FieldPath,
     query::{ItemQuery, QuerySource, Sort},
     ttl::Ttl,
+};
+pub(crate) use self::{
+    increment::add_to_field,
+    item::{Definition, Prepared},
+    pager::{Offered, Pager},
+    plan::{Order, Plan},
+    ttl::is_visible,
 };
 use crate::{
     backend::{ChangesRead, ItemData, ItemSource, ItemsRead, Operation, QueryDbOperation, SaveMode},

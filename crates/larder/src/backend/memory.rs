@@ -8,6 +8,7 @@ mod append;
 mod compact;
 mod event_log;
 mod history;
+mod query_db;
 mod read;
 mod state;
 mod table;
@@ -23,6 +24,7 @@ use std::{
 
 use self::{
     event_log::LogState,
+    query_db::QueryDbState,
     state::{Committed, State},
 };
 use super::{
@@ -74,15 +76,33 @@ impl MemoryBackend {
     }
 
     fn commit_now(&self, request: CommitRequest) -> Result<CommitReply> {
-        let now = micros_since_epoch(self.clock.now());
-        let Committed { reply, changed } = self.with_state(|state| state.commit(request, now))?;
+        let now = self.now();
+        let Committed { reply, changed } =
+            self.with_state(|state| state.commit(request, now, &self.limits))?;
         // Announcements carry nothing but "look again", so their order does not depend on the lock.
-        changed.iter().for_each(|log| self.bus.publish(log));
+        changed.iter().for_each(|channel| self.bus.publish(channel));
         Ok(reply)
     }
 
     fn with_state<T>(&self, run: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         run(self.lock().as_mut().ok_or_else(|| Error::new(ErrorKind::Closed))?)
+    }
+
+    /// Microseconds since 1970.
+    fn now(&self) -> u64 {
+        micros_since_epoch(self.clock.now())
+    }
+
+    /// Looks at a QueryDb; one that does not exist is the default answer.
+    fn with_query_db<T: Default>(
+        &self,
+        name: &str,
+        look: impl FnOnce(&QueryDbState) -> Result<T>,
+    ) -> Result<T> {
+        self.with_state(|state| {
+            let existing = state.query_dbs.get(name).filter(|query_db| query_db.exists());
+            existing.map_or_else(|| Ok(T::default()), look)
+        })
     }
 
     /// Looks at a log; one that does not exist is the default answer.
@@ -132,39 +152,67 @@ impl Backend for MemoryBackend {
     }
 
     fn query_dbs(&self) -> BoxFuture<'_, Result<Vec<QueryDbInfo>>> {
-        unsupported()
+        Box::pin(async {
+            self.with_state(|state| {
+                let existing = state.query_dbs.values().filter(|query_db| query_db.exists());
+                Ok(existing.map(QueryDbState::info).collect())
+            })
+        })
     }
 
-    fn query_db_info(&self, _query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>> {
-        unsupported()
+    fn query_db_info(&self, query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>> {
+        Box::pin(async move { self.with_query_db(&query_db, |state| Ok(Some(state.info()))) })
     }
 
     fn load_items(
         &self,
-        _query_db: Arc<str>,
-        _partition: String,
-        _sub: Option<KeyValue>,
+        query_db: Arc<str>,
+        partition: String,
+        sub: Option<KeyValue>,
     ) -> BoxFuture<'_, Result<Vec<Item>>> {
-        unsupported()
+        Box::pin(async move {
+            let now = self.now();
+            self.with_query_db(&query_db, |state| state.load(&partition, sub, now, &self.limits))
+        })
     }
 
-    fn read_items(&self, _request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>> {
-        unsupported()
+    fn read_items(&self, request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>> {
+        Box::pin(async move {
+            let now = self.now();
+            let unknown = QueryDbState::new(request.query_db.clone());
+            self.with_state(|state| {
+                let query_db = state.query_dbs.get(&request.query_db).unwrap_or(&unknown);
+                query_db.page(&request, now, &self.limits)
+            })
+        })
     }
 
-    fn count_items(&self, _query_db: Arc<str>, _query: ItemQuery) -> BoxFuture<'_, Result<u64>> {
-        unsupported()
+    fn count_items(&self, query_db: Arc<str>, query: ItemQuery) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            let now = self.now();
+            let unknown = QueryDbState::new(query_db.clone());
+            self.with_state(|state| state.query_dbs.get(&query_db).unwrap_or(&unknown).count(query, now))
+        })
     }
 
-    fn read_changes(&self, _request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
-        unsupported()
+    fn read_changes(&self, request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
+        Box::pin(async move {
+            let unknown = QueryDbState::new(request.query_db.clone());
+            self.with_state(|state| {
+                let query_db = state.query_dbs.get(&request.query_db).unwrap_or(&unknown);
+                query_db.changes_page(&request, &self.limits)
+            })
+        })
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
         Box::pin(async {
+            let now = self.now();
             self.with_state(|state| {
                 let logs = state.logs.values().map(LogState::stats).collect();
-                Ok(StoreStats { backend: "memory".into(), bytes: 0, logs })
+                let query_dbs = state.query_dbs.values().filter(|query_db| query_db.exists());
+                let query_dbs = query_dbs.map(|query_db| query_db.stats(now)).collect();
+                Ok(StoreStats { backend: "memory".into(), bytes: 0, logs, query_dbs })
             })
         })
     }
@@ -195,8 +243,4 @@ impl Backend for MemoryBackend {
             Ok(())
         })
     }
-}
-
-fn unsupported<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T>> {
-    Box::pin(async { Err(Error::new(ErrorKind::Unsupported)) })
 }

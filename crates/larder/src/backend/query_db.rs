@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::query_db::{Cursor, ItemKey, ItemQuery, Number, QueryDbSpec, Saved, Ttl};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    query_db::{Cursor, ItemKey, ItemQuery, Number, QueryDbInfo, QueryDbSpec, Saved, Ttl},
+};
 
 /// A change of a QueryDb. An undefined QueryDb comes to be, with the default definition, by its first save or
 /// increment; everything else finds nothing in it.
@@ -116,6 +119,45 @@ pub enum SaveMode {
     Update,
     /// It has this version, `None` being absent: else `Conflict`.
     IfVersion(Option<u64>),
+}
+
+impl SaveMode {
+    /// Checks it against the version of the visible item that is there, if one is; for backends.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NotFound`, `Conflict`.
+    pub fn check(self, key: &ItemKey, visible: Option<u64>) -> Result<()> {
+        let kind = match (self, visible) {
+            (Self::Overwrite, _) | (Self::Init, None) | (Self::Update, Some(_)) => return Ok(()),
+            (Self::Init, Some(_)) => ErrorKind::AlreadyExists,
+            (Self::Update, None) => ErrorKind::NotFound,
+            (Self::IfVersion(expected), actual) if expected == actual => return Ok(()),
+            (Self::IfVersion(expected), actual) => {
+                ErrorKind::Conflict { expected: expected.unwrap_or(0), actual: actual.unwrap_or(0) }
+            }
+        };
+        Err(Error::new(kind).with("item", key.to_string()))
+    }
+}
+
+/// Numbers about a QueryDb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueryDbStats {
+    /// The QueryDb.
+    pub info: QueryDbInfo,
+    /// Its visible items.
+    pub items: u64,
+    /// Items that have expired and are not purged yet.
+    pub expired: u64,
+}
+
+impl QueryDbStats {
+    /// The numbers of a QueryDb, for backends.
+    #[must_use]
+    pub fn new(info: QueryDbInfo, items: u64, expired: u64) -> Self {
+        Self { info, items, expired }
+    }
 }
 
 /// What an operation on a QueryDb answered.

@@ -10,6 +10,7 @@ use super::{
     key::{ItemKey, KeyType, KeyValue},
     number::Number,
     path::FieldPath,
+    ttl::Ttl,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -116,6 +117,76 @@ impl Definition {
             Some(path) => expires_at(item.find(path), path)?,
         };
         Ok(Prepared { sub, index_keys, expires_at })
+    }
+}
+
+impl Definition {
+    /// Refuses a TTL that is given with a save, where items carry their own.
+    pub(crate) fn check_ttl(&self, ttl: Option<Ttl>) -> Result<()> {
+        match (&self.ttl, ttl) {
+            (Some(path), Some(_)) => {
+                let reason = format!("this QueryDb takes the time from the item's field `{path}`");
+                Err(Error::invalid("ttl", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The item that an increment begins with: it holds nothing but its sub id.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the sub key is of another type than the sub id field, or there is no such field.
+    pub(crate) fn empty_item(&self, key: &ItemKey) -> Result<String> {
+        let wrong = |reason: String| Err(Error::invalid("sub key", reason));
+        match &self.sub_id {
+            None if key.sub == KeyValue::none() => Ok("{}".into()),
+            None => wrong(format!("`{}` was given, but items of this QueryDb have no sub key", key.sub)),
+            Some(field) if field.key_type != key.sub.key_type() => {
+                wrong(format!("`{}` is a {} field, `{}` is not", field.text, field.key_type, key.sub))
+            }
+            Some(field) => {
+                let mut value = serde_json::to_value(&key.sub).unwrap_or_default();
+                for name in field.path.names().iter().rev() {
+                    value = serde_json::Value::Object([(name.clone(), value)].into_iter().collect());
+                }
+                Ok(value.to_string())
+            }
+        }
+    }
+
+    /// The definition with what a new one adds, as [`QueryDbOperation::Define`](crate::backend::QueryDbOperation)
+    /// says; and which indexes are new.
+    pub(crate) fn extended(&self, new: &QueryDbSpec) -> Result<(Arc<Self>, Vec<String>)> {
+        let differs = |what: &str, is: Option<&str>| {
+            let is = is.map_or_else(|| "none".into(), |is| format!("`{is}`"));
+            let reason = format!("it is defined with another key layout: its {what} is {is}");
+            Err(Error::invalid("QueryDb", reason)
+                .with_hint("drop it, or define one of another name and copy the items"))
+        };
+        let mut spec = self.spec.clone();
+        if spec.sub_id_field != new.sub_id_field {
+            return differs("sub id field", spec.sub_id_field.as_ref().map(|field| field.path.as_str()));
+        }
+        if spec.ttl_field != new.ttl_field {
+            return differs("TTL field", spec.ttl_field.as_deref());
+        }
+        let mut added = Vec::new();
+        for index in &new.indexes {
+            match spec.find_index(&index.name) {
+                Some(known) if known == index => {}
+                Some(_) => {
+                    let reason = format!("`{}` is there already, and different", index.name);
+                    return Err(Error::invalid("index", reason).with_hint("drop the index first"));
+                }
+                None => {
+                    added.push(index.name.clone());
+                    spec.indexes.push(index.clone());
+                }
+            }
+        }
+        spec.changes = new.changes;
+        spec.check()?;
+        Ok((Self::new(spec)?, added))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::ops::Bound;
 
 use super::{
+    document::Json,
     filter::CompiledFilter,
     index::{KeyField, QueryDbSpec},
-    item::Definition,
+    item::{Definition, Item},
     key::{KeyType, KeyValue},
     query::{ItemQuery, QuerySource, Sort},
 };
@@ -52,17 +53,6 @@ pub(crate) struct Range {
 
 impl Range {
     const EVERYTHING: Self = Self { low: Bound::Unbounded, high: Bound::Unbounded };
-
-    /// Whether nothing can be in it. (Ordered maps panic when asked for such a range.)
-    pub(crate) fn is_empty(&self) -> bool {
-        match (&self.low, &self.high) {
-            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-            (Bound::Included(low), Bound::Included(high)) => low > high,
-            (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
-                low >= high
-            }
-        }
-    }
 }
 
 impl Plan {
@@ -76,6 +66,17 @@ impl Plan {
             ItemSource::Scan => Ok(Self { order: Order::Everything, range: Range::EVERYTHING, filter: None }),
             ItemSource::Query(query) => Self::of_query(&definition.spec, query),
         }
+    }
+
+    /// Whether an item passes the filter.
+    ///
+    /// # Errors
+    /// `Corrupted` if it is no JSON object.
+    pub(crate) fn passes(&self, item: &Item) -> Result<bool> {
+        let Some(filter) = &self.filter else { return Ok(true) };
+        let json = Json::parse_item(&item.json)
+            .map_err(|error| Error::corrupted("an item that is no JSON object").caused_by(error))?;
+        Ok(filter.matches(&json))
     }
 
     fn of_query(spec: &QueryDbSpec, query: &ItemQuery) -> Result<Self> {

@@ -53,6 +53,6 @@ const HIGHEST: u64 = i64::MAX as u64;
 
 /// Whether an item that expires then is visible now (microseconds since 1970).
 #[must_use]
-pub(super) fn is_visible(expires_at: Option<u64>, now_micros: u64) -> bool {
+pub(crate) fn is_visible(expires_at: Option<u64>, now_micros: u64) -> bool {
     expires_at.is_none_or(|at| u128::from(at) * 1_000_000 > u128::from(now_micros))
 }

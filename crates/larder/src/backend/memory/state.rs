@@ -7,17 +7,21 @@ use std::{
 
 use uuid::Uuid;
 
-use super::event_log::{Header, LogState};
+use super::{
+    event_log::{Header, LogState},
+    query_db::QueryDbState,
+};
 use crate::{
     backend::{CommitReply, CommitRequest, Operation, Outcome},
     error::{Error, ErrorKind, Result},
+    limits::Limits,
 };
 
 /// A committed batch.
 #[derive(Debug)]
 pub(super) struct Committed {
     pub(super) reply: CommitReply,
-    /// The logs that changed.
+    /// The bus channels of what has changed.
     pub(super) changed: Vec<Arc<str>>,
 }
 
@@ -25,20 +29,27 @@ pub(super) struct Committed {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) logs: BTreeMap<Arc<str>, LogState>,
+    pub(super) query_dbs: BTreeMap<Arc<str>, QueryDbState>,
     answers: Answers,
 }
 
 impl State {
     /// Commits a batch at this time, in microseconds since 1970.
-    pub(super) fn commit(&mut self, request: CommitRequest, now: u64) -> Result<Committed> {
+    pub(super) fn commit(&mut self, request: CommitRequest, now: u64, limits: &Limits) -> Result<Committed> {
         let CommitRequest { id, operations, .. } = request;
         if let Some(outcomes) = id.map_or(Ok(None), |id| self.answers.repeat(id, operations.len(), now))? {
             return Ok(Committed { reply: CommitReply { outcomes }, changed: Vec::new() });
         }
-        let mut transaction = Transaction { logs: &mut self.logs, touched: Vec::new(), now };
+        let mut transaction = Transaction {
+            logs: &mut self.logs,
+            query_dbs: &mut self.query_dbs,
+            touched: Vec::new(),
+            touched_query_dbs: Vec::new(),
+            now,
+        };
         let mut outcomes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            outcomes.push(transaction.apply(operation).map_err(|error| error.at_index(index))?);
+            outcomes.push(transaction.apply(operation, limits).map_err(|error| error.at_index(index))?);
         }
         let changed = transaction.keep();
         if let Some(id) = id {
@@ -52,13 +63,15 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Transaction<'a> {
     logs: &'a mut BTreeMap<Arc<str>, LogState>,
+    query_dbs: &'a mut BTreeMap<Arc<str>, QueryDbState>,
     touched: Vec<Arc<str>>,
+    touched_query_dbs: Vec<Arc<str>>,
     /// Microseconds since 1970.
     pub(super) now: u64,
 }
 
 impl Transaction<'_> {
-    fn apply(&mut self, operation: Operation) -> Result<Outcome> {
+    fn apply(&mut self, operation: Operation, limits: &Limits) -> Result<Outcome> {
         match operation {
             Operation::Append(append) => self.append(append).map(Outcome::Appended),
             Operation::RequireHead { log, stream, head } => self.require_head(&log, &stream, head),
@@ -70,7 +83,7 @@ impl Transaction<'_> {
             Operation::DropLog { log } => Ok(self.drop_log(&log)),
             Operation::AuditConditions { log, enabled } => Ok(self.audit_conditions(&log, enabled)),
             Operation::Restore { log, rows } => self.restore(&log, rows),
-            Operation::QueryDb(_) => Err(Error::new(ErrorKind::Unsupported)),
+            Operation::QueryDb(operation) => self.query_db(operation, limits),
         }
     }
 
@@ -95,7 +108,24 @@ impl Transaction<'_> {
         self.logs.entry(name.clone()).or_insert_with_key(|name| LogState::new(name.clone()))
     }
 
-    /// Makes the batch final, and names the logs that it changed.
+    /// The QueryDb, to change it, if it exists.
+    pub(super) fn known_query_db(&mut self, name: &Arc<str>) -> Option<&mut QueryDbState> {
+        let exists = self.query_dbs.get(name).is_some_and(QueryDbState::exists);
+        exists.then(|| self.query_db_or_new(name))
+    }
+
+    /// The QueryDb, to change it. If it is new and the batch leaves nothing in it, it does not come to be.
+    pub(super) fn query_db_or_new(&mut self, name: &Arc<str>) -> &mut QueryDbState {
+        if !self.touched_query_dbs.contains(name) {
+            self.touched_query_dbs.push(name.clone());
+        }
+        let query_db =
+            self.query_dbs.entry(name.clone()).or_insert_with_key(|name| QueryDbState::new(name.clone()));
+        query_db.begin_again();
+        query_db
+    }
+
+    /// Makes the batch final, and names the channels of what it changed.
     fn keep(mut self) -> Vec<Arc<str>> {
         let mut changed = std::mem::take(&mut self.touched);
         changed.retain(|name| {
@@ -103,7 +133,19 @@ impl Transaction<'_> {
             self.remove_unless_exists(name);
             is_changed
         });
+        for name in std::mem::take(&mut self.touched_query_dbs) {
+            if self.query_dbs.get_mut(&name).is_some_and(QueryDbState::keep) {
+                changed.push(format!("querydb/{name}").into());
+            }
+            self.remove_if_only_a_name(&name);
+        }
         changed
+    }
+
+    fn remove_if_only_a_name(&mut self, name: &Arc<str>) {
+        if self.query_dbs.get(name).is_some_and(QueryDbState::is_only_a_name) {
+            self.query_dbs.remove(name);
+        }
     }
 
     fn remove_unless_exists(&mut self, name: &Arc<str>) {
@@ -120,6 +162,12 @@ impl Drop for Transaction<'_> {
                 log.revert();
             }
             self.remove_unless_exists(&name);
+        }
+        for name in std::mem::take(&mut self.touched_query_dbs) {
+            if let Some(query_db) = self.query_dbs.get_mut(&name) {
+                query_db.revert();
+            }
+            self.remove_if_only_a_name(&name);
         }
     }
 }

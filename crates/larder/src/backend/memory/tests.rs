@@ -13,6 +13,7 @@ use crate::{
     error::{ErrorKind, Result},
     event::{Payload, Position},
     event_log::Expected,
+    limits::Limits,
     query::{AppendCondition, Query, QueryItem},
 };
 
@@ -35,7 +36,7 @@ fn append(stream: &str, tags: &[&str]) -> Operation {
 
 fn commit(state: &mut State, operations: Vec<Operation>) -> Result<CommitReply> {
     let request = CommitRequest { id: None, operations, on_callers_thread: true };
-    state.commit(request, 0).map(|committed| committed.reply)
+    state.commit(request, 0, &Limits::default()).map(|committed| committed.reply)
 }
 
 fn filled() -> State {
@@ -93,7 +94,9 @@ fn an_answer_is_kept_for_a_day() {
     let id = Some(Uuid::from_u128(1));
     let mut repeat = |now| {
         let request = CommitRequest { id, operations: vec![append("a", &["x"])], on_callers_thread: true };
-        let Outcome::Appended(appended) = state.commit(request, now).unwrap().reply.outcomes[0] else {
+        let Outcome::Appended(appended) =
+            state.commit(request, now, &Limits::default()).unwrap().reply.outcomes[0]
+        else {
             panic!("an append answers as one")
         };
         appended.last_seq_nr

@@ -18,6 +18,11 @@ pub(super) fn verify(state: &State, progress: &Progress) -> VerifyReport {
         LogCheck { log, report: &mut report }.run();
         progress.report(done, total);
     }
+    for query_db in state.query_dbs.values() {
+        let (items, entries) = query_db.verify(|finding| report.find(finding));
+        report.items += items;
+        report.index_entries += entries;
+    }
     report
 }
 

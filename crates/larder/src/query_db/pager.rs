@@ -1,0 +1,112 @@
+//! Filling a page with the items that a plan names, the same way over every backend.
+
+use super::{
+    cursor::Cursor,
+    item::{Definition, Item},
+    key::{ItemKey, KeyValue},
+    plan::{Order, Plan, SCAN_BUDGET},
+    project::Kept,
+    ttl::is_visible,
+};
+use crate::{
+    backend::ItemsRead,
+    error::{Error, Result},
+    event::Position,
+    limits::Limits,
+    page::Page,
+};
+
+/// Decides of each stored item that a backend comes upon, in order, whether it goes into the page.
+pub(crate) struct Pager<'a> {
+    request: &'a ItemsRead,
+    plan: &'a Plan,
+    kept: Option<Kept>,
+    /// Microseconds since 1970.
+    now: u64,
+    limit: usize,
+    over_is_an_error: bool,
+    bytes_left: usize,
+    looked_at: usize,
+    last: Option<Place>,
+    last_taken: Option<Place>,
+    items: Vec<Item>,
+}
+
+/// Where an item is in the order: the values of the index's sort fields, and its key.
+type Place = (Vec<KeyValue>, ItemKey);
+
+/// What a backend does after an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Offers the next one.
+    GoOn,
+    /// Ends the page, which has a next one.
+    Full(Cursor),
+}
+
+impl<'a> Pager<'a> {
+    pub(crate) fn new(
+        definition: &Definition,
+        plan: &'a Plan,
+        request: &'a ItemsRead,
+        limits: &Limits,
+        now: u64,
+    ) -> Result<Self> {
+        let (limit, over_is_an_error) = limits.page_rows(request.limit);
+        let kept = match plan.order {
+            Order::Index { index, .. } => Kept::of_index(&definition.spec, index)?,
+            Order::Everything | Order::Partition(_) => None,
+        };
+        Ok(Self {
+            request,
+            plan,
+            kept,
+            now,
+            limit,
+            over_is_an_error,
+            bytes_left: request.max_bytes.unwrap_or(usize::MAX),
+            looked_at: 0,
+            last: None,
+            last_taken: None,
+            items: Vec::new(),
+        })
+    }
+
+    /// Takes the item, or passes over it: `sort` are the values of the index's sort fields.
+    pub(crate) fn offer(&mut self, sort: Vec<KeyValue>, item: Item) -> Result<Offered> {
+        if self.looked_at == SCAN_BUDGET {
+            return Ok(self.full(self.last.clone()));
+        }
+        self.looked_at += 1;
+        let place = (sort, item.key.clone());
+        if is_visible(item.expires_at, self.now) && self.plan.passes(&item)? {
+            if self.items.len() == self.limit && self.over_is_an_error {
+                let limit = self.limit as u64;
+                return Err(Error::too_large("items of a read", limit, limit + 1)
+                    .with_hint("give the read a limit, or go through everything with `each`"));
+            }
+            if self.items.len() == self.limit || (self.bytes_left == 0 && !self.items.is_empty()) {
+                return Ok(self.full(self.last_taken.clone()));
+            }
+            let item = match &self.kept {
+                Some(kept) => Item { json: kept.apply(&item.json)?, ..item },
+                None => item,
+            };
+            self.bytes_left = self.bytes_left.saturating_sub(item.json.len());
+            self.items.push(item);
+            self.last_taken = Some(place.clone());
+        }
+        self.last = Some(place);
+        Ok(Offered::GoOn)
+    }
+
+    fn full(&self, place: Option<Place>) -> Offered {
+        let (sort, key) = place.expect("a page that is full has looked at an item");
+        Offered::Full(self.request.cursor(sort, key))
+    }
+
+    /// The page; its `next` is what the last offer answered.
+    pub(crate) fn into_page(self, next: Option<Cursor>) -> Page<Item> {
+        Page::new(self.items, next, Position::START)
+    }
+}
