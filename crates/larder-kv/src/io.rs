@@ -13,6 +13,8 @@
 //! time; it does write while a sync runs. A write that has returned before a `sync` was called is covered by that
 //! sync.
 
+#[cfg(test)]
+pub(crate) mod memory;
 mod os;
 
 use std::{fmt, io, path::Path, sync::Arc};

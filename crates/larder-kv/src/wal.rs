@@ -11,3 +11,8 @@ pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod repair;
 pub(crate) mod writer;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;
