@@ -20,7 +20,7 @@ use crate::{
 
 /// The file grows by a quarter of itself, within these bounds.
 const LEAST_GROWTH: u64 = 64 << 10;
-const MOST_GROWTH: u64 = 16 << 20;
+const MOST_GROWTH: u64 = 4 << 20;
 /// More than this does not stay allocated.
 const BUFFER_BYTES: usize = 4 << 20;
 
