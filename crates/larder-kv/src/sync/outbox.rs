@@ -35,6 +35,9 @@ impl<T: Copy> Outbox<T> {
 
     /// Adds a write, or lets a write that is in already lead elsewhere. Nearly always it is the latest one.
     pub(crate) fn insert(&mut self, seq: u64, leads_to: T) {
+        if self.append(seq, leads_to) {
+            return;
+        }
         let at = self.chunks.partition_point(|chunk| chunk.base <= seq);
         let Some(chunk) = at.checked_sub(1).map(|before| &mut self.chunks[before]) else {
             self.chunks.push_front(Chunk { base: seq, items: vec![(0, leads_to)] });
@@ -62,6 +65,21 @@ impl<T: Copy> Outbox<T> {
                 }
             }
         }
+    }
+
+    /// Adds a write that is later than all others, if the last run has room for it.
+    fn append(&mut self, seq: u64, leads_to: T) -> bool {
+        let Some(chunk) = self.chunks.back_mut().filter(|chunk| chunk.items.len() < CHUNK) else {
+            return false;
+        };
+        let delta = seq.checked_sub(chunk.base).and_then(|delta| u32::try_from(delta).ok());
+        let Some(delta) = delta.filter(|delta| chunk.items.last().is_none_or(|(last, _)| last < delta))
+        else {
+            return false;
+        };
+        chunk.items.push((delta, leads_to));
+        self.len += 1;
+        true
     }
 
     /// Takes a write out: superseded by a newer one of its key, or delivered. Answers whether it was in.

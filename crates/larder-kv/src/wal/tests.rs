@@ -314,6 +314,36 @@ fn a_failed_sync_poisons_and_is_never_tried_again() {
 }
 
 #[test]
+fn compaction_beside_writers_loses_nothing() {
+    let disk = MemoryDisk::default();
+    let client = open(&disk).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let client = &client;
+            scope.spawn(move || {
+                for n in 0..500 {
+                    let key = format!("w{writer}/{}", n % 20);
+                    client.put(key.clone(), format!("{n}")).wait().unwrap();
+                    assert_eq!(client.get(key).unwrap(), *format!("{n}"), "its own write");
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..50 {
+                client.compact().wait().unwrap();
+            }
+        });
+    });
+    let (state, expected) = (client.sync_state().unwrap(), contents(&client));
+    assert_eq!((expected.len(), state.last_submitted_version), (80, 2_000));
+    assert_eq!(client.status().unwrap().generation, 51);
+    client.close().wait().unwrap();
+    let client = open(&disk).unwrap();
+    assert_eq!(contents(&client), expected);
+    assert_eq!(client.sync_state().unwrap(), state);
+}
+
+#[test]
 fn what_a_crash_left_beside_the_file_counts_for_nothing() {
     let (bytes, states, _) = sample();
     let disk = with_file(&bytes);
