@@ -9,6 +9,7 @@
 
 pub mod memory;
 mod query_db;
+mod snapshot;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -19,6 +20,11 @@ use uuid::Uuid;
 
 pub use self::query_db::{
     ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, QueryDbStats, SaveMode,
+};
+pub(crate) use self::snapshot::SnapshotPages;
+pub use self::snapshot::{
+    SnapshotData, SnapshotOperation, SnapshotOutcome, SnapshotPage, SnapshotRead, SnapshotSource,
+    SnapshotStats, SnapshotsRead, StoredSnapshot, container_digest,
 };
 
 use crate::{
@@ -113,6 +119,20 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///   this process (bounded), while its bus channel `querydb/NAME` has listeners.
     /// - `ChangesTruncated` if the one after `after` is no longer kept.
     fn read_changes(&self, request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>>;
+
+    /// The newest snapshot of a subject that fits the request.
+    ///
+    /// - A stored snapshot that fails its checksum is `Corrupted`.
+    fn read_snapshot(&self, request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>>;
+
+    /// Reads a page of snapshots, in one atomic look, by log, subject (by kind, `query` before `stream`, and by name)
+    /// and place; names ascend by UTF-8 bytes.
+    ///
+    /// - `limit` snapshots at most, and none after those that reach `max_bytes`; if that leaves some out, `next` is the
+    ///   last one's place.
+    /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
+    /// - A stored snapshot that fails its checksum is `Corrupted`.
+    fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>>;
 
     /// Numbers about the store. May count, so it can take a while.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>>;
@@ -232,7 +252,7 @@ pub enum Operation {
         /// The last position to forget.
         through: Position,
     },
-    /// Removes a log and everything in it but its head: positions are never reused.
+    /// Removes a log and everything in it, its snapshots too, but its head: positions are never reused.
     DropLog {
         /// The log.
         log: Arc<str>,
@@ -253,6 +273,8 @@ pub enum Operation {
     },
     /// Changes a QueryDb.
     QueryDb(QueryDbOperation),
+    /// Changes snapshots.
+    Snapshot(SnapshotOperation),
 }
 
 /// What an operation answered. Backends that keep the answers of batches with an id can write it as JSON.
@@ -268,6 +290,8 @@ pub enum Outcome {
     Trimmed(Trimmed),
     /// To a change of a QueryDb.
     QueryDb(QueryDbOutcome),
+    /// To a change of snapshots.
+    Snapshot(SnapshotOutcome),
     /// To everything else.
     Done,
 }
@@ -446,6 +470,8 @@ pub struct StoreStats {
     pub logs: Vec<LogStats>,
     /// Each QueryDb, ascending by name.
     pub query_dbs: Vec<QueryDbStats>,
+    /// Its snapshots.
+    pub snapshots: SnapshotStats,
 }
 
 /// Numbers about a log.
@@ -516,6 +542,8 @@ pub struct VerifyReport {
     pub index_entries: u64,
     /// Conditions replayed against history.
     pub conditions: u64,
+    /// Snapshots whose checksum was recomputed.
+    pub snapshots: u64,
     /// What is wrong, the first 1,000 findings.
     pub findings: Vec<Finding>,
     /// Findings beyond those.

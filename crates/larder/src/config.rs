@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     clock::{Clock, SystemClock},
+    codec::Codec,
     error::{Error, Result},
     limits::Limits,
 };
@@ -45,6 +46,24 @@ pub struct Config {
     pub limits: Limits,
     /// Where the store reads the time.
     pub clock: Arc<dyn Clock>,
+    /// How snapshots are stored, and how many are kept.
+    pub snapshots: SnapshotOptions,
+}
+
+/// How snapshots are stored, and how many are kept, unless a call says otherwise.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SnapshotOptions {
+    /// How their states are stored, and the keys to read them.
+    pub codec: Codec,
+    /// How many of a subject are kept: the newest ones. 0 keeps all. Default 3.
+    pub keep: u64,
+}
+
+impl Default for SnapshotOptions {
+    fn default() -> Self {
+        Self { codec: Codec::default(), keep: 3 }
+    }
 }
 
 /// The engine of a store, and its place.
@@ -98,7 +117,8 @@ impl Config {
     }
 
     fn new(backend: BackendConfig) -> Self {
-        Self { backend, limits: Limits::default(), clock: Arc::new(SystemClock) }
+        let (limits, snapshots) = (Limits::default(), SnapshotOptions::default());
+        Self { backend, limits, clock: Arc::new(SystemClock), snapshots }
     }
 
     /// From the environment variable `LARDER_BACKEND`, or `REVENTLESS_LOCAL_BACKEND` if that is unset. Unset,
@@ -128,6 +148,20 @@ impl Config {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets how states of snapshots are stored, and the keys to read them.
+    #[must_use]
+    pub fn snapshot_codec(mut self, codec: Codec) -> Self {
+        self.snapshots.codec = codec;
+        self
+    }
+
+    /// Sets how many snapshots of a subject are kept: the newest ones. 0 keeps all.
+    #[must_use]
+    pub fn keep_snapshots(mut self, snapshots: u64) -> Self {
+        self.snapshots.keep = snapshots;
         self
     }
 

@@ -93,6 +93,11 @@ pub enum ErrorKind {
     Closed,
     /// What is stored is not what was written. It is reported, never returned as data.
     Corrupted,
+    /// A snapshot is encrypted with a key that is not at hand, or with another one of that id.
+    WrongKey {
+        /// The id of the key that it was encrypted with.
+        key: String,
+    },
     /// The commit may or may not have happened. Open the store again, and retry it under the same event ids or batch
     /// id: if it happened, the retry answers as the first time would have.
     CommitUnknown,
@@ -125,6 +130,7 @@ impl ErrorKind {
             Self::ReadOnly => "ReadOnly",
             Self::Closed => "Closed",
             Self::Corrupted => "Corrupted",
+            Self::WrongKey { .. } => "WrongKey",
             Self::CommitUnknown => "CommitUnknown",
             Self::Poisoned => "Poisoned",
             Self::Incompatible => "Incompatible",
@@ -179,6 +185,7 @@ impl fmt::Display for ErrorKind {
             Self::ReadOnly => f.write_str("the store is open for reading only"),
             Self::Closed => f.write_str("the store is closed"),
             Self::Corrupted => f.write_str("stored data is corrupted"),
+            Self::WrongKey { key } => write!(f, "encrypted with the key `{key}`, which is not at hand"),
             Self::CommitUnknown => f.write_str("it is unknown whether the commit happened"),
             Self::Poisoned => f.write_str("an earlier commit failed, so this instance no longer writes"),
             Self::Incompatible => f.write_str("not a store that this build can open"),

@@ -42,6 +42,12 @@ impl Position {
     }
 }
 
+impl From<Position> for u64 {
+    fn from(position: Position) -> Self {
+        position.get()
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

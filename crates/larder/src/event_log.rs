@@ -21,6 +21,7 @@ use crate::{
     limits::{check_key, check_name, check_number},
     operation::{Call, Read, Write},
     query::{AppendCondition, Query},
+    snapshot::Snapshots,
     store::Store,
     subscription::Subscription,
 };
@@ -68,6 +69,12 @@ impl EventLog {
 
     pub(crate) fn name_arc(&self) -> Arc<str> {
         self.log.clone()
+    }
+
+    /// Saved states of the log's streams, and of queries of it.
+    #[must_use]
+    pub fn snapshots(&self) -> Snapshots {
+        Snapshots::new(self.store.clone(), self.log.clone())
     }
 
     /// Appends events to a stream, all or nothing, if its head is what is expected. They get consecutive

@@ -38,6 +38,7 @@
 //! | append, read, query, compact | [`EventLog`], [`NewEvent`], [`Event`], [`Query`] |
 //! | guard a decision | [`Expected`], [`AppendCondition`], [`Page::through`] |
 //! | follow what happens | [`Subscription`] |
+//! | save states, and recover them | [`Snapshots`], [`Codec`] |
 //! | commit several writes at once | [`WriteBatch`] |
 //! | tell errors apart | [`ErrorKind`] |
 //! | bring an engine of one's own | [`Backend`], and `larder::testing` to prove it |
@@ -45,6 +46,7 @@
 mod batch;
 mod bus;
 mod clock;
+mod codec;
 mod config;
 mod error;
 mod event;
@@ -54,6 +56,7 @@ mod operation;
 mod page;
 mod query;
 mod query_db;
+mod snapshot;
 mod store;
 mod subscription;
 mod transfer;
@@ -63,11 +66,14 @@ pub mod backend;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use backend::{Backend, Finding, LogStats, Progress, QueryDbStats, StoreStats, VerifyReport};
+pub use backend::{
+    Backend, Finding, LogStats, Progress, QueryDbStats, SnapshotStats, StoreStats, VerifyReport,
+};
 pub use batch::{Committed, Slot, WriteBatch};
 pub use bus::{Bus, Listener};
 pub use clock::{Clock, SystemClock};
-pub use config::{BackendConfig, Config, Durability, SqliteConfig};
+pub use codec::{Codec, EncryptionKey, Keyring};
+pub use config::{BackendConfig, Config, Durability, SnapshotOptions, SqliteConfig};
 pub use error::{BoxError, Error, ErrorKind, MatchingEvent, Result};
 pub use event::{Event, NewEvent, Payload, Position};
 pub use event_log::{
@@ -82,6 +88,10 @@ pub use query_db::{
     Change, ChangeKind, Cursor, Define, Delete, DropIndex, DropQueryDb, Field, FieldPath, Filter, Increment,
     Index, IndexProjection, Item, ItemKey, ItemQuery, KeyField, KeyType, KeyValue, Number, Purge, QueryDb,
     QueryDbInfo, QueryDbSpec, QuerySource, Removal, Save, SaveBatch, Saved, Sort, Test, Ttl, field,
+};
+pub use snapshot::{
+    DeleteSnapshots, IntoSubject, NamedQuery, Recovered, Reencrypted, SaveSnapshot, Snapshot, SnapshotInfo,
+    SnapshotPlace, SnapshotSaved, Snapshots, Subject,
 };
 pub use store::Store;
 pub use subscription::{Followed, Next, Subscription, WaitIter};

@@ -27,11 +27,19 @@ pub struct Limits {
     pub append_events: usize,
     /// The largest item of a QueryDb. Default 1 MiB.
     pub item_bytes: usize,
+    /// The largest state of a snapshot, before it is compressed. Default 64 MiB.
+    pub snapshot_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { payload_bytes: 1 << 20, read_events: 100_000, append_events: 100_000, item_bytes: 1 << 20 }
+        Self {
+            payload_bytes: 1 << 20,
+            read_events: 100_000,
+            append_events: 100_000,
+            item_bytes: 1 << 20,
+            snapshot_bytes: 64 << 20,
+        }
     }
 }
 

@@ -54,14 +54,35 @@ pub struct Write<O: WriteKind> {
 }
 
 enum WriteState {
-    Ready { store: Store, operation: Result<Operation> },
+    Ready { store: Store, operation: Result<Operation>, finish: Option<Finish> },
     Running(Owned<BoxFuture<'static, Result<CommitReply>>>),
     Done,
 }
 
+/// What is done to an operation once nothing changes it any more.
+type Finish = Box<dyn FnOnce(Operation) -> Result<Operation> + Send + Sync>;
+
+fn finished(operation: Result<Operation>, finish: Option<Finish>) -> Result<Operation> {
+    match finish {
+        Some(finish) => operation.and_then(finish),
+        None => operation,
+    }
+}
+
 impl<O: WriteKind> Write<O> {
     pub(crate) fn new(store: Store, operation: Result<Operation>) -> Self {
-        Self { state: WriteState::Ready { store, operation }, kind: PhantomData }
+        Self { state: WriteState::Ready { store, operation, finish: None }, kind: PhantomData }
+    }
+
+    /// Has this done to the operation when it is on its way, after every [`map`](Self::map).
+    pub(crate) fn finished_by(
+        mut self,
+        last: impl FnOnce(Operation) -> Result<Operation> + Send + Sync + 'static,
+    ) -> Self {
+        if let WriteState::Ready { finish, .. } = &mut self.state {
+            *finish = Some(Box::new(last));
+        }
+        self
     }
 
     /// Changes the operation before it runs.
@@ -76,7 +97,7 @@ impl<O: WriteKind> Write<O> {
     /// What to run, and on which store; for a batch.
     pub(crate) fn into_parts(self) -> (Store, Result<Operation>) {
         match self.state {
-            WriteState::Ready { store, operation } => (store, operation),
+            WriteState::Ready { store, operation, finish } => (store, finished(operation, finish)),
             WriteState::Running(_) | WriteState::Done => {
                 panic!("a write that was polled is on its way already")
             }
@@ -95,12 +116,13 @@ impl<O: WriteKind> Write<O> {
 
     fn start(&mut self, on_callers_thread: bool) {
         if let WriteState::Ready { .. } = self.state {
-            let WriteState::Ready { store, operation } = std::mem::replace(&mut self.state, WriteState::Done)
+            let WriteState::Ready { store, operation, finish } =
+                std::mem::replace(&mut self.state, WriteState::Done)
             else {
                 return;
             };
             let future = Box::pin(async move {
-                let operations = vec![operation?];
+                let operations = vec![finished(operation, finish)?];
                 let backend = store.backend().await?;
                 backend.commit(CommitRequest { id: None, operations, on_callers_thread }).await
             });

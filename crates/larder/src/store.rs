@@ -17,7 +17,7 @@ use crate::{
         Backend, Operation, Progress, QueryDbOperation, StoreStats, VerifyReport, memory::MemoryBackend,
     },
     batch::WriteBatch,
-    config::{BackendConfig, Config},
+    config::{BackendConfig, Config, SnapshotOptions},
     error::{Error, ErrorKind, Result},
     event_log::{EventLog, LogInfo},
     limits::Limits,
@@ -50,6 +50,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
+    snapshots: SnapshotOptions,
     state: Mutex<State>,
     /// Set once open, read without a lock.
     backend: OnceLock<Arc<dyn Backend>>,
@@ -90,7 +91,7 @@ impl Store {
     /// `InvalidArgument` for a URL that is not recognised. No I/O is done.
     pub fn lazy(config: impl TryInto<Config, Error: Into<Error>>) -> Result<Self> {
         let config: Config = config.try_into().map_err(Into::into)?;
-        Ok(Self::new(config.limits.clone(), State::Unopened(config)))
+        Ok(Self::new(config.limits.clone(), config.snapshots.clone(), State::Unopened(config)))
     }
 
     /// Opens the store that the environment names: see [`Config::from_env`].
@@ -134,14 +135,15 @@ impl Store {
     /// ```
     #[must_use]
     pub fn with_backend_and_limits(backend: Arc<dyn Backend>, limits: Limits) -> Self {
-        let store = Self::new(limits, State::Open);
+        let store = Self::new(limits, SnapshotOptions::default(), State::Open);
         drop(store.inner.backend.set(backend));
         store
     }
 
-    fn new(limits: Limits, state: State) -> Self {
+    fn new(limits: Limits, snapshots: SnapshotOptions, state: State) -> Self {
         let inner = Inner {
             limits,
+            snapshots,
             state: Mutex::new(state),
             backend: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -253,6 +255,10 @@ impl Store {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    pub(crate) fn snapshot_options(&self) -> &SnapshotOptions {
+        &self.inner.snapshots
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {

@@ -10,6 +10,7 @@ mod event_log;
 mod history;
 mod query_db;
 mod read;
+mod snapshot;
 mod state;
 mod table;
 #[cfg(test)]
@@ -29,7 +30,8 @@ use self::{
 };
 use super::{
     Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
-    ItemsRead, Progress, StoreStats, StreamsRead, VerifyReport,
+    ItemsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats, StoredSnapshot, StreamsRead,
+    VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -205,6 +207,14 @@ impl Backend for MemoryBackend {
         })
     }
 
+    fn read_snapshot(&self, request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>> {
+        Box::pin(async move { self.with_state(|state| snapshot::find(state, &request)) })
+    }
+
+    fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>> {
+        Box::pin(async move { self.with_state(|state| snapshot::page(state, &request, &self.limits)) })
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
         Box::pin(async {
             let now = self.now();
@@ -212,7 +222,8 @@ impl Backend for MemoryBackend {
                 let logs = state.logs.values().map(LogState::stats).collect();
                 let query_dbs = state.query_dbs.values().filter(|query_db| query_db.exists());
                 let query_dbs = query_dbs.map(|query_db| query_db.stats(now)).collect();
-                Ok(StoreStats { backend: "memory".into(), bytes: 0, logs, query_dbs })
+                let snapshots = state.snapshots.stats();
+                Ok(StoreStats { backend: "memory".into(), bytes: 0, logs, query_dbs, snapshots })
             })
         })
     }

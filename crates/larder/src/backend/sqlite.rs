@@ -26,6 +26,7 @@ mod reader;
 mod row;
 mod schema;
 mod shared;
+mod snapshot;
 mod stats;
 mod stream_index;
 mod stream_read;
@@ -53,7 +54,8 @@ use futures_channel::oneshot;
 use self::{queue::Job, shared::Shared};
 use super::{
     Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
-    ItemsRead, Progress, StoreStats, StreamsRead, VerifyReport,
+    ItemsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats, StoredSnapshot, StreamsRead,
+    VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -204,6 +206,14 @@ impl Backend for SqliteBackend {
 
     fn read_changes(&self, _request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
         unsupported()
+    }
+
+    fn read_snapshot(&self, request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>> {
+        self.read(move |shared| snapshot::find(shared, &request))
+    }
+
+    fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>> {
+        self.read(move |shared| snapshot::page(shared, &request))
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {

@@ -5,7 +5,8 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use crate::{
     backend::{
         Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
-        ItemsRead, Progress, StoreStats, StreamsRead, VerifyReport,
+        ItemsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats, StoredSnapshot,
+        StreamsRead, VerifyReport,
     },
     bus::Bus,
     error::Result,
@@ -82,6 +83,8 @@ wrapper! {
     read_items(request: ItemsRead) -> Page<Item>;
     count_items(query_db: Arc<str>, query: ItemQuery) -> u64;
     read_changes(request: ChangesRead) -> Page<Change>;
+    read_snapshot(request: SnapshotRead) -> Option<StoredSnapshot>;
+    read_snapshots(request: SnapshotsRead) -> SnapshotPage;
     stats() -> StoreStats;
     verify(progress: Progress) -> VerifyReport;
     backup(destination: PathBuf, progress: Progress) -> ();

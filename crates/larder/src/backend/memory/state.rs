@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     event_log::{Header, LogState},
     query_db::QueryDbState,
+    snapshot::Snapshots,
 };
 use crate::{
     backend::{CommitReply, CommitRequest, Operation, Outcome},
@@ -30,6 +31,7 @@ pub(super) struct Committed {
 pub(super) struct State {
     pub(super) logs: BTreeMap<Arc<str>, LogState>,
     pub(super) query_dbs: BTreeMap<Arc<str>, QueryDbState>,
+    pub(super) snapshots: Snapshots,
     answers: Answers,
 }
 
@@ -45,6 +47,7 @@ impl State {
             query_dbs: &mut self.query_dbs,
             touched: Vec::new(),
             touched_query_dbs: Vec::new(),
+            snapshots: &mut self.snapshots,
             now,
         };
         let mut outcomes = Vec::with_capacity(operations.len());
@@ -64,6 +67,7 @@ impl State {
 pub(super) struct Transaction<'a> {
     logs: &'a mut BTreeMap<Arc<str>, LogState>,
     query_dbs: &'a mut BTreeMap<Arc<str>, QueryDbState>,
+    pub(super) snapshots: &'a mut Snapshots,
     touched: Vec<Arc<str>>,
     touched_query_dbs: Vec<Arc<str>>,
     /// Microseconds since 1970.
@@ -80,10 +84,14 @@ impl Transaction<'_> {
             Operation::RaiseMark { log, stream, through } => self.raise_mark(&log, &stream, through),
             Operation::Trim { log, through } => Ok(self.trim(&log, through)),
             Operation::Forget { log, through } => Ok(self.forget(&log, through)),
-            Operation::DropLog { log } => Ok(self.drop_log(&log)),
+            Operation::DropLog { log } => {
+                self.snapshots.drop_log(&log);
+                Ok(self.drop_log(&log))
+            }
             Operation::AuditConditions { log, enabled } => Ok(self.audit_conditions(&log, enabled)),
             Operation::Restore { log, rows } => self.restore(&log, rows),
             Operation::QueryDb(operation) => self.query_db(operation, limits),
+            Operation::Snapshot(operation) => self.change_snapshots(operation),
         }
     }
 
@@ -127,6 +135,7 @@ impl Transaction<'_> {
 
     /// Makes the batch final, and names the channels of what it changed.
     fn keep(mut self) -> Vec<Arc<str>> {
+        self.snapshots.keep();
         let mut changed = std::mem::take(&mut self.touched);
         changed.retain(|name| {
             let is_changed = self.logs.get_mut(name).is_some_and(LogState::keep);
@@ -157,6 +166,7 @@ impl Transaction<'_> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
+        self.snapshots.revert();
         for name in std::mem::take(&mut self.touched) {
             if let Some(log) = self.logs.get_mut(&name) {
                 log.revert();

@@ -23,6 +23,7 @@ pub(super) fn verify(state: &State, progress: &Progress) -> VerifyReport {
         report.items += items;
         report.index_entries += entries;
     }
+    state.snapshots.verify(&mut report);
     report
 }
 

@@ -149,6 +149,7 @@ impl Writer {
     /// The log loses its name, and a new one takes over name and head: everything of the old one is out of reach
     /// at once.
     pub(super) fn drop_log(&mut self, shared: &Shared, log: &Arc<str>) -> Result<Outcome, Failure> {
+        self.drop_snapshots(log).written()?;
         let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(Outcome::Done) };
         let next: i64 = self
             .connection

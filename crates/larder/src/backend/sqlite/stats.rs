@@ -26,6 +26,7 @@ pub(super) fn read(shared: &Shared) -> Result<StoreStats> {
         for (name, log) in log_row::all_logs(connection)? {
             stats.logs.push(log_stats(connection, name, &log)?);
         }
+        stats.snapshots = super::snapshot::stats(connection)?;
         Ok(stats)
     })
 }

@@ -13,7 +13,7 @@ use super::{
     postings::Terms,
     row::{StoredEvent, event_columns, split_tags},
     shared::Shared,
-    sweep,
+    snapshot, sweep,
 };
 use crate::{
     backend::{Finding, Progress, VerifyReport},
@@ -51,6 +51,7 @@ pub(super) fn run(shared: &Shared, progress: &Progress) -> Result<VerifyReport> 
         }
         verifier.streams()?;
         verifier.surplus_postings()?;
+        snapshot::verify(connection, &mut verifier.report)?;
         Ok(verifier.report)
     })
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     append::Undo, batch_id, checkpoint::Checkpointer, error::is_full, postings::Merged, queue::Job,
-    shared::Shared, sweep, writer_log::WriterLog,
+    shared::Shared, snapshot::Pruning, sweep, writer_log::WriterLog,
 };
 use crate::{
     backend::{CommitReply, CommitRequest, Operation, Outcome},
@@ -61,6 +61,7 @@ pub(super) struct Writer {
     pub(super) created: Vec<i64>,
     /// The time of the running transaction, in microseconds since 1970.
     pub(super) now: u64,
+    pub(super) pruning: Pruning,
     data_version: i64,
     /// How many more groups leave a gap for another process.
     yielding: u32,
@@ -80,6 +81,7 @@ impl Writer {
             undo: None,
             created: Vec::new(),
             now: 0,
+            pruning: Pruning::default(),
             data_version,
             yielding: 0,
             sweeping,
@@ -136,6 +138,12 @@ impl Writer {
         }
         match self.transact(shared, requests) {
             Ok(answers) => answers,
+            Err(GroupError::NothingWritten(_)) if std::mem::take(&mut self.pruning.failed) => {
+                self.pruning.off = true;
+                let answers = self.execute(shared, requests);
+                self.pruning.off = false;
+                answers
+            }
             Err(GroupError::NothingWritten(error)) => {
                 let worth_splitting = matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupted);
                 if requests.len() > 1 && worth_splitting && !shared.is_poisoned() {
@@ -280,6 +288,7 @@ impl Writer {
                 Ok(Outcome::Done)
             }
             Operation::Restore { log, rows } => self.restore(shared, log, rows),
+            Operation::Snapshot(operation) => self.change_snapshots(operation),
             Operation::QueryDb(_) => Err(Error::new(ErrorKind::Unsupported).into()),
         }
     }
@@ -384,12 +393,15 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
-/// Whether a batch only appends and guards, so that it can share its transaction with others.
+/// Whether a batch only appends, guards, and changes snapshots, so that it can share its transaction with others.
 fn is_plain(request: &CommitRequest) -> bool {
     request.operations.iter().all(|operation| {
         matches!(
             operation,
-            Operation::Append(_) | Operation::RequireHead { .. } | Operation::RequireNoneMatch { .. }
+            Operation::Append(_)
+                | Operation::RequireHead { .. }
+                | Operation::RequireNoneMatch { .. }
+                | Operation::Snapshot(_)
         )
     })
 }

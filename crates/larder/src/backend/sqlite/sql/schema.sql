@@ -89,6 +89,20 @@ CREATE TABLE sweep (
     done    INTEGER NOT NULL DEFAULT 0  -- the position through which it is done
 ) STRICT;
 
+-- A snapshot of a stream or of a named query. docs/formats/snapshot.md says what `state` holds.
+CREATE TABLE snapshot (
+    snapshot    INTEGER PRIMARY KEY,
+    log         TEXT NOT NULL,
+    kind        TEXT NOT NULL,     -- `stream` or `query`
+    subject     TEXT NOT NULL,     -- the stream's id, or the query's name
+    at          INTEGER NOT NULL,  -- a seq_nr of the stream, or a position of the log
+    schema      TEXT,
+    recorded_at INTEGER NOT NULL,  -- microseconds since 1970-01-01 UTC
+    checksum    INTEGER NOT NULL,  -- CRC-32C over everything here
+    state       BLOB NOT NULL,
+    UNIQUE (log, kind, subject, at)
+) STRICT;
+
 -- For the sqlite3 shell.
 CREATE VIEW event_log AS
 SELECT log.name AS log_name,
