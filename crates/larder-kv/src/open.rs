@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::Range,
     path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
@@ -23,6 +24,9 @@ use crate::{
         writer::{NewFile, Place, Writer},
     },
 };
+
+/// How much is written again at a time.
+const AGAIN_BYTES: usize = 256 << 10;
 
 /// A file whose header was read or written.
 type Opened = (Arc<dyn DiskFile>, Header, Identity);
@@ -68,9 +72,9 @@ fn open_file(options: &ClientOptions) -> Result<Parts> {
     }
     let mut store = Store::loading(&options.node_id);
     let (recovery, place) = recover(&*file, identity, &mut store)?;
-    let (last_seq, last_time) = store.vector().seen(Author::OWNER);
+    let (last_seq, _) = store.vector().seen(Author::OWNER);
     let mut clock = HybridClock::default();
-    clock.observe(last_time);
+    clock.observe(store.vector().latest());
     let wal = Some(Writer::new(file, header, &place, options.auto_flush));
     Ok(Parts { store, clock, last_seq, wal, recovery, file_lock: Some(file_lock) })
 }
@@ -123,8 +127,10 @@ fn begin(options: &ClientOptions) -> Result<Opened> {
 /// Reads a file into memory, cuts off a torn tail, and makes what was read durable.
 fn recover(file: &dyn DiskFile, identity: Identity, store: &mut Store) -> Result<(Recovery, Place)> {
     let mut recovery = Recovery::default();
+    let mut vouched = HEADER_BYTES as u64;
     let end = read_frames(file, identity, |offset, frame| {
         recovery.frames += 1;
+        vouched = vouched.max(frame.durable_through);
         for record in record::decode(frame.records, offset) {
             let record = record?;
             recovery.records += u64::from(record.kind.is_write());
@@ -141,9 +147,26 @@ fn recover(file: &dyn DiskFile, identity: Identity, store: &mut Store) -> Result
         file.set_len(end.offset).map_err(Error::io)?;
         reserved = end.offset;
     }
+    write_again(file, vouched..end.offset).map_err(Error::io)?;
     file.sync().map_err(Error::io)?;
     let place = Place { end: end.offset, sequence: end.sequence, reserved, is_sealed: end.is_sealed };
     Ok((recovery, place))
+}
+
+/// Writes the same bytes once more, so that the sync after it takes them to the disk. Where a sync has failed before, an
+/// operating system may hold them in memory only and take them for written.
+fn write_again(file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {
+    let (mut at, mut bytes) = (range.start, vec![0; AGAIN_BYTES]);
+    while at < range.end {
+        let left = usize::try_from(range.end - at).map_or(AGAIN_BYTES, |left| left.min(AGAIN_BYTES));
+        let length = file.read_at(at, &mut bytes[..left])?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(at, &bytes[..length])?;
+        at += length as u64;
+    }
+    Ok(())
 }
 
 /// Flushes, gives the file free, and refuses everything from then on.
@@ -170,8 +193,6 @@ pub(crate) fn close(core: &Core) -> Result<()> {
     };
     sync.file = None;
     drop((sync, stage, compacting));
-    // What is in memory is of no use to anybody now.
-    *core.store_mut() = Store::new(&core.options.node_id);
     core.watchers.end();
     for thread in lock(&core.threads).drain(..) {
         // The last handle may be dropped by one of these threads, which cannot wait for itself.

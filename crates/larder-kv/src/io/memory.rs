@@ -19,6 +19,8 @@ struct State {
     /// Calls until the one that fails.
     fail_in: Option<(usize, io::ErrorKind)>,
     syncs: usize,
+    /// Where was written, and how much.
+    writes: Vec<(u64, usize)>,
 }
 
 impl MemoryDisk {
@@ -49,6 +51,10 @@ impl MemoryDisk {
 
     pub(crate) fn syncs(&self) -> usize {
         self.0.lock().unwrap().syncs
+    }
+
+    pub(crate) fn writes(&self) -> Vec<(u64, usize)> {
+        self.0.lock().unwrap().writes.clone()
     }
 
     fn file(&self, path: &str) -> Arc<Mutex<Vec<u8>>> {
@@ -150,6 +156,7 @@ impl DiskFile for MemoryFile {
 
     fn write_at(&self, offset: u64, new: &[u8]) -> io::Result<()> {
         self.disk.count()?;
+        self.disk.0.lock().unwrap().writes.push((offset, new.len()));
         let offset = usize::try_from(offset).unwrap();
         let mut bytes = self.bytes.lock().unwrap();
         let length = bytes.len().max(offset + new.len());

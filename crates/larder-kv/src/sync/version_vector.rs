@@ -29,6 +29,11 @@ impl VersionVector {
         self.seen.get(author.0 as usize).copied().unwrap_or_default()
     }
 
+    /// A time that nothing seen is later than, whoever wrote it.
+    pub(crate) fn latest(&self) -> Hlc {
+        self.seen.iter().map(|(_, hlc)| *hlc).max().unwrap_or_default()
+    }
+
     /// Takes note of what a peer has.
     pub(crate) fn deliver(&mut self, peer: &str, author: Author, seq: u64) {
         let delivered = self.delivered.entry((peer.to_owned(), author.0)).or_default();
@@ -54,6 +59,7 @@ mod tests {
         vector.deliver("node-b", Author::OWNER, 2);
         assert_eq!(vector.seen(Author(2)), (5, Hlc::new(9, 0)));
         assert_eq!(vector.seen(Author(1)), (0, Hlc::default()));
+        assert_eq!(vector.latest(), Hlc::new(9, 0));
         assert_eq!(vector.delivered().collect::<Vec<_>>(), [("node-b", Author::OWNER, 3)]);
     }
 }

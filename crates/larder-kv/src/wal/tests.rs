@@ -344,6 +344,18 @@ fn compaction_beside_writers_loses_nothing() {
 }
 
 #[test]
+fn what_no_frame_vouches_for_is_written_again() {
+    let (bytes, _, ends) = sample();
+    let last = ends.len() - 2;
+    let disk = with_file(&bytes[..ends[last]]);
+    open(&disk).unwrap();
+    // The last frame says that the one before it was durable, and nobody says it of the last.
+    let again = (ends[last - 1] as u64, ends[last] - ends[last - 1]);
+    assert_eq!(disk.writes().first(), Some(&again));
+    assert_eq!(disk.bytes(PATH)[..ends[last]], bytes[..ends[last]]);
+}
+
+#[test]
 fn what_a_crash_left_beside_the_file_counts_for_nothing() {
     let (bytes, states, _) = sample();
     let disk = with_file(&bytes);
