@@ -7,7 +7,8 @@
 //!
 //! - `LARDER_PROPERTY_CASES=20000 cargo test -p larder --test properties` runs longer.
 //! - Each test prints its seed. `PROPTEST_RNG_SEED=<seed>` with the same number of cases runs it again.
-//! - A failure prints the shortest list of commands that proptest found for it.
+//! - A failure prints the seed again, the difference that was found first, and the shortest list of commands that
+//!   proptest found for one.
 
 mod command;
 mod mutant;
@@ -18,6 +19,7 @@ mod subject;
 mod world;
 
 use std::{
+    cell::RefCell,
     env,
     fmt::{self, Debug},
     hash::{BuildHasher, RandomState},
@@ -48,10 +50,14 @@ fn seeded(cases: u32, max_shrink_iters: u32) -> TestRunner {
     if matches!(config.rng_seed, RngSeed::Random) {
         config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one(()));
     }
-    if let RngSeed::Fixed(seed) = config.rng_seed {
-        println!("{cases} cases; run them again with PROPTEST_RNG_SEED={seed}");
-    }
+    println!("{}", again(&config));
     TestRunner::new(config)
+}
+
+/// How to run the same cases again.
+fn again(config: &Config) -> String {
+    let RngSeed::Fixed(seed) = config.rng_seed else { unreachable!("every runner has a seed") };
+    format!("run again with PROPTEST_RNG_SEED={seed} LARDER_PROPERTY_CASES={}", config.cases)
 }
 
 /// Runs random commands on memory and on the engine; `Err` is the shortest list with a difference.
@@ -65,11 +71,22 @@ fn search_by<T: Debug>(
     mut runner: TestRunner,
     compare: impl Fn(&[T]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let lists = lists.prop_map(Listed);
-    match runner.run(&lists, |Listed(list)| compare(&list).map_err(TestCaseError::fail)) {
+    let (lists, again) = (lists.prop_map(Listed), again(runner.config()));
+    // A difference that comes and goes is minimised to something else: the first one is kept as it was.
+    let first = RefCell::new(None);
+    let found = runner.run(&lists, |Listed(list)| {
+        compare(&list).map_err(|difference| {
+            first.borrow_mut().get_or_insert_with(|| format!("{difference}\nafter {:?}", Listed(list)));
+            TestCaseError::fail(difference)
+        })
+    });
+    let first = first.into_inner().unwrap_or_else(|| "a panic".to_owned());
+    match found {
         Ok(()) => Ok(()),
-        Err(TestError::Fail(reason, list)) => Err(format!("{reason}\nafter {list:?}")),
-        Err(TestError::Abort(reason)) => panic!("the test gave up: {reason}"),
+        Err(TestError::Fail(reason, list)) => {
+            Err(format!("{again}\n\nfirst found: {first}\n\nminimised: {reason}\nafter {list:?}"))
+        }
+        Err(TestError::Abort(reason)) => panic!("{again}: the test gave up: {reason}"),
     }
 }
 
@@ -96,4 +113,20 @@ fn broken_engines_are_caught() {
         let found = search(Engine::Broken(fault), Scale::Small, seeded(2_000, 0));
         assert!(found.is_err(), "{fault:?} went unnoticed");
     }
+}
+
+/// Whoever sees a failure can see it again: with the seed that it names, the same is found.
+#[test]
+fn a_failure_can_be_run_again() {
+    let found = |seed| {
+        let config = Config { cases: 500, failure_persistence: None, rng_seed: seed, ..Config::default() };
+        search(Engine::Broken(Fault::IgnoresHeads), Scale::Small, TestRunner::new(config)).unwrap_err()
+    };
+    let failure = found(RngSeed::Fixed(7));
+    assert!(
+        failure.starts_with("run again with PROPTEST_RNG_SEED=7 LARDER_PROPERTY_CASES=500\n"),
+        "{failure}"
+    );
+    assert!(failure.contains("\nfirst found: ") && failure.contains("\nminimised: "), "{failure}");
+    assert_eq!(failure, found(RngSeed::Fixed(7)));
 }
