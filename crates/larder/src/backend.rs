@@ -264,7 +264,8 @@ pub enum Operation {
         /// Whether to keep them.
         enabled: bool,
     },
-    /// Writes rows of an export as they are. Positions must lie above the log's head.
+    /// Writes rows of an export as they are. Positions must lie above the log's head, also those at which streams
+    /// were compacted; what is there already, but for the log itself, is `InvalidArgument`.
     Restore {
         /// The log.
         log: Arc<str>,

@@ -168,3 +168,36 @@ pub(super) fn fm_03_restoring_needs_room_above_the_head(fixture: &dyn Fixture) -
     assert_eq!(gap.info().wait()?, None, "a stream does not start with its second event");
     Ok(())
 }
+
+pub(super) fn fm_03_restoring_what_is_there_is_refused(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    varied(&store)?;
+    let rows = history(&store, "orders", 1_000)?;
+    for row in &rows {
+        let result = restore(&store, "orders", vec![row.clone()]);
+        if section(row) == 4 {
+            result?; // A log's own row says nothing that could be there twice.
+        } else {
+            refused!(result, ErrorKind::InvalidArgument { field: "import", .. });
+        }
+    }
+    assert_eq!(history(&store, "orders", 1_000)?, rows);
+
+    // A mark has its place among the events, like them.
+    let mark = |stream: &str, position| HistoryRow::Stream {
+        stream: stream.into(),
+        compacted_through: 3,
+        compacted_position: Position::new(position),
+    };
+    refused!(
+        restore(&store, "orders", vec![mark("among-others", 20)]),
+        ErrorKind::InvalidArgument { field: "import", .. }
+    );
+    let head = Position::new(21);
+    let whole =
+        HistoryRow::Log { head, trimmed_through: START, compacted_through: head, audits_conditions: true };
+    restore(&store, "orders", vec![mark("nowhere", 0), mark("above", 21), whole])?;
+    assert_eq!(store.event_log("orders")?.head("above").wait()?, 3);
+    assert_eq!(store.verify(Progress::default()).wait()?.findings, []);
+    Ok(())
+}

@@ -191,6 +191,7 @@ macro_rules! __conformance_cases {
             history {
                 fm_03_history_holds_everything_in_order,
                 fm_03_restoring_needs_room_above_the_head,
+                fm_03_restoring_what_is_there_is_refused,
                 fm_03_what_is_restored_is_the_same_log,
             }
             closing {

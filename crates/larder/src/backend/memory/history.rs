@@ -130,6 +130,9 @@ impl LogState {
                     return Err(refused(format!("stream `{stream}` exists")));
                 }
                 if compacted_through > 0 {
+                    if compacted_position > Position::START {
+                        self.check_restored(compacted_position)?;
+                    }
                     self.set_mark(&stream, compacted_through, compacted_position);
                 }
             }

@@ -21,6 +21,12 @@ pub(super) fn insert(
     Ok(())
 }
 
+/// Whether an append at this position has kept its condition.
+pub(super) fn exists(connection: &Connection, log: i64, position: Position) -> Result<bool> {
+    let sql = "SELECT 1 FROM condition WHERE place = ?1";
+    Ok(connection.prepare_cached(sql)?.exists([place(log, position.get())])?)
+}
+
 /// The conditions of a log above a position, in order.
 pub(super) fn page(
     connection: &Connection,

@@ -212,6 +212,9 @@ impl Writer {
                 }
                 HistoryRow::Condition { position, condition } => {
                     let number = self.log_mut(log).row.number;
+                    if condition::exists(&self.connection, number, *position)? {
+                        return Err(refused(format!("a condition at position {position} exists")).into());
+                    }
                     condition::insert(&self.connection, number, *position, condition).written()?;
                 }
                 HistoryRow::Log { head, trimmed_through, compacted_through, audits_conditions } => {
@@ -239,6 +242,9 @@ impl Writer {
         }
         if compacted_through == 0 {
             return Ok(());
+        }
+        if compacted_position > Position::START {
+            self.check_position(log, compacted_position)?;
         }
         let sql = "INSERT INTO stream (log, name, mark, mark_position) VALUES (?1, ?2, ?3, ?4)";
         let position = to_sql(compacted_position.get());
