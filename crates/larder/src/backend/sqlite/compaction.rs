@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{
     event_log::last_event_through,
     log_row::StreamRow,
-    place::{MAX_LOG, place, place_bound, to_sql},
+    place::{place, place_bound, to_sql},
     postings::Key,
     row::{StoredEvent, event_columns},
     shared::Shared,
@@ -151,13 +151,7 @@ impl Writer {
     pub(super) fn drop_log(&mut self, shared: &Shared, log: &Arc<str>) -> Result<Outcome, Failure> {
         self.drop_snapshots(log).written()?;
         let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(Outcome::Done) };
-        let next: i64 = self
-            .connection
-            .query_row("SELECT max(log) + 1 FROM log", [], |row| row.get(0))
-            .map_err(Error::from)?;
-        if next > MAX_LOG {
-            return Err(Error::too_large("logs", MAX_LOG.cast_unsigned(), next.cast_unsigned()).into());
-        }
+        let next = self.next_log_number()?;
         self.connection.execute("UPDATE log SET name = NULL WHERE log = ?1", [row.number]).written()?;
         self.create_log(log, next, row.head).written()?;
         // All of it counts as hidden, so that who follows the log from below is told.

@@ -89,13 +89,7 @@ impl Writer {
     /// Loads a log, creating it if there is none.
     pub(super) fn log_or_new(&mut self, shared: &Shared, name: &Arc<str>) -> Result<&mut WriterLog, Failure> {
         if self.load_log(shared, name)?.is_none() {
-            let next: i64 = self
-                .connection
-                .query_row("SELECT coalesce(max(log), 0) + 1 FROM log", [], |row| row.get(0))
-                .map_err(Error::from)?;
-            if next > MAX_LOG {
-                return Err(Error::too_large("logs", MAX_LOG.cast_unsigned(), next.cast_unsigned()).into());
-            }
+            let next = self.next_log_number()?;
             self.create_log(name, next, 0).written()?;
             self.load_log(shared, name)?;
             if let Some(undo) = &mut self.undo {
@@ -103,6 +97,16 @@ impl Writer {
             }
         }
         Ok(self.log_mut(name))
+    }
+
+    /// The number of the next log to create; numbers of dropped logs are taken until they are swept.
+    pub(super) fn next_log_number(&self) -> Result<i64> {
+        let sql = "SELECT coalesce(max(log), 0) + 1 FROM log";
+        let next: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        if next > MAX_LOG {
+            return Err(Error::too_large("logs", MAX_LOG.cast_unsigned(), next.cast_unsigned()));
+        }
+        Ok(next)
     }
 
     pub(super) fn create_log(&mut self, name: &str, number: i64, head: u64) -> rusqlite::Result<()> {
