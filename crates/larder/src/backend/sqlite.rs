@@ -121,8 +121,8 @@ impl SqliteBackend {
         let mut job = Some(Job { request, answer });
         let pushed = poll_fn(|context| self.shared.queue.poll_push(&mut job, context)).await;
         if pushed.is_err() {
-            let kind = if self.shared.is_poisoned() { ErrorKind::Poisoned } else { ErrorKind::Closed };
-            return Err(Error::new(kind));
+            self.shared.check_sound()?;
+            return Err(Error::new(ErrorKind::Closed));
         }
         answered.await.unwrap_or_else(|_| {
             // The writer's thread is gone in the middle of it.
@@ -136,9 +136,6 @@ impl Backend for SqliteBackend {
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
         Box::pin(async move {
             self.check_open()?;
-            if self.shared.is_poisoned() {
-                return Err(Error::new(ErrorKind::Poisoned).with_hint("open the store again"));
-            }
             if !request.on_callers_thread {
                 return self.commit_in_group(request).await;
             }

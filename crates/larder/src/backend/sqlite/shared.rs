@@ -118,6 +118,14 @@ impl Shared {
         self.poisoned.store(true, Ordering::SeqCst);
     }
 
+    /// Refuses to write once a commit has failed.
+    pub(super) fn check_sound(&self) -> Result<()> {
+        if self.is_poisoned() {
+            return Err(Error::new(ErrorKind::Poisoned).with_hint("open the store again"));
+        }
+        Ok(())
+    }
+
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::SeqCst)
     }

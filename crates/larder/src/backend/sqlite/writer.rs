@@ -130,8 +130,8 @@ impl Writer {
     /// Commits batches in one transaction, and answers each in order.
     fn execute(&mut self, shared: &Shared, requests: &[&CommitRequest]) -> Vec<Result<CommitReply>> {
         let all = |error: &Error| requests.iter().map(|_| Err(error.duplicate())).collect();
-        if shared.is_poisoned() {
-            return all(&Error::new(ErrorKind::Poisoned).with_hint("open the store again"));
+        if let Err(poisoned) = shared.check_sound() {
+            return all(&poisoned);
         }
         if shared.config.read_only {
             return all(&Error::new(ErrorKind::ReadOnly));
