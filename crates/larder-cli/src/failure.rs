@@ -97,14 +97,7 @@ impl Failure {
                 self.message = format!("conflict: the stream's head is {actual}, not {expected}");
                 self.context.insert("expected".into(), (*expected).into());
                 self.context.insert("actual".into(), (*actual).into());
-                self.hint = Some(if expected < actual {
-                    format!(
-                        "somebody wrote events {} to {actual} first: read them, decide again, append with `--expect {actual}`",
-                        expected + 1
-                    )
-                } else {
-                    format!("the stream is shorter than you believe; append with `--expect {actual}`")
-                });
+                self.hint = Some(conflict_hint(*expected, *actual));
             }
             ErrorKind::ConditionFailed { matching } => {
                 self.message = "condition failed: these events stand in the way, nothing was written".into();
@@ -163,6 +156,18 @@ impl fmt::Display for Failure {
 
 impl StdError for Failure {}
 
+/// What to do about a stream whose head is not the expected one.
+fn conflict_hint(expected: u64, actual: u64) -> String {
+    let written = match actual.checked_sub(expected) {
+        None | Some(0) => {
+            return format!("the stream is shorter than you believe; append with `--expect {actual}`");
+        }
+        Some(1) => format!("event {actual} first: read it"),
+        Some(_) => format!("events {} to {actual} first: read them", expected + 1),
+    };
+    format!("somebody wrote {written}, decide again, append with `--expect {actual}`")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +178,9 @@ mod tests {
         let failure = Failure::from_error(error.into()).unwrap();
         assert_eq!(failure.code, ExitCode::Conflict);
         assert_eq!(failure.context["actual"], 5);
-        assert!(failure.hint.unwrap().contains("events 3 to 5"));
+        assert!(failure.hint.unwrap().starts_with("somebody wrote events 3 to 5 first: read them, decide"));
+        assert!(conflict_hint(4, 5).starts_with("somebody wrote event 5 first: read it, decide"));
+        assert!(conflict_hint(5, 2).starts_with("the stream is shorter than you believe"));
     }
 
     #[test]
