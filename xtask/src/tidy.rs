@@ -40,10 +40,11 @@ impl fmt::Display for Problem {
 
 type Rule = fn(&Tree) -> Vec<Problem>;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     text::lines,
     text::lengths,
     words::banned,
+    words::outside,
     modules::unreachable,
     docs::links,
     docs::paths,
