@@ -12,6 +12,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// An event that stood in the way of a conditional append.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MatchingEvent {
     /// Its place in the log.
     pub position: Position,
@@ -19,6 +20,14 @@ pub struct MatchingEvent {
     pub event_type: String,
     /// Its tags.
     pub tags: Vec<String>,
+}
+
+impl MatchingEvent {
+    /// An event that matched, for backends.
+    #[must_use]
+    pub fn new(position: Position, event_type: String, tags: Vec<String>) -> Self {
+        Self { position, event_type, tags }
+    }
 }
 
 /// What a caller can act on. It alone decides whether to retry, the HTTP status and the exit code.

@@ -73,16 +73,34 @@ impl Appended {
 
 /// What a compaction or a raised mark answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Compacted {
     /// The last `seq_nr` of the stream that is hidden; 0 if none is.
     pub through: u64,
 }
 
+impl Compacted {
+    /// The answer of a compaction, for backends.
+    #[must_use]
+    pub fn new(through: u64) -> Self {
+        Self { through }
+    }
+}
+
 /// What a trim answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Trimmed {
     /// The last position of the log that is hidden; [`Position::START`] if none is.
     pub through: Position,
+}
+
+impl Trimmed {
+    /// The answer of a trim, for backends.
+    #[must_use]
+    pub fn new(through: Position) -> Self {
+        Self { through }
+    }
 }
 
 /// What is known of a stream.
@@ -150,6 +168,7 @@ impl LogInfo {
 
 /// What a bulk load has committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loaded {
     /// How many events.
     pub events: u64,
@@ -171,11 +190,20 @@ pub struct Loaded {
 /// # }
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BulkEvent {
     /// The stream.
     pub stream: Option<String>,
     /// The event.
     pub event: NewEvent,
+}
+
+impl BulkEvent {
+    /// An event, and its stream if it has one. Where that is known, `event` and `(stream, event)` do as well.
+    #[must_use]
+    pub fn new(stream: Option<String>, event: NewEvent) -> Self {
+        Self { stream, event }
+    }
 }
 
 impl From<NewEvent> for BulkEvent {

@@ -114,7 +114,7 @@ impl Broken {
         };
         let told = |event: Event| {
             let Event { position, event_type, tags, .. } = event;
-            MatchingEvent { position, event_type, tags }
+            MatchingEvent::new(position, event_type, tags)
         };
         let matching: Vec<_> = self.inner.read_events(read).await?.into_iter().map(told).collect();
         if matching.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::ConditionFailed { matching })) }

@@ -17,17 +17,17 @@ use crate::{
 impl Transaction<'_> {
     pub(super) fn compact(&mut self, log: &Arc<str>, stream: &str, through: u64) -> Outcome {
         let through = self.known_log(log).map_or(0, |log| log.compact(stream, through));
-        Outcome::Compacted(Compacted { through })
+        Outcome::Compacted(Compacted::new(through))
     }
 
     pub(super) fn raise_mark(&mut self, log: &Arc<str>, stream: &str, through: u64) -> Result<Outcome> {
         let through = self.log_or_new(log).raise_mark(stream, through)?;
-        Ok(Outcome::Compacted(Compacted { through }))
+        Ok(Outcome::Compacted(Compacted::new(through)))
     }
 
     pub(super) fn trim(&mut self, log: &Arc<str>, through: Position) -> Outcome {
         let through = self.known_log(log).map_or(Position::START, |log| log.trim(through));
-        Outcome::Trimmed(Trimmed { through })
+        Outcome::Trimmed(Trimmed::new(through))
     }
 
     pub(super) fn forget(&mut self, log: &Arc<str>, through: Position) -> Outcome {

@@ -129,11 +129,11 @@ impl LogState {
         let AppendCondition { fail_if_events_match: query, after } = condition;
         let visible = self.events.matching(query, Window::above(*after)).take(at_most).map(|event| {
             let Event { position, event_type, tags, .. } = event;
-            MatchingEvent { position: *position, event_type: event_type.clone(), tags: tags.clone() }
+            MatchingEvent::new(*position, event_type.clone(), tags.clone())
         });
         let hidden = self.traces.matching(query, Window::above(*after)).take(at_most).map(|trace| {
             let Trace { position, event_type, tags } = trace.clone();
-            MatchingEvent { position, event_type, tags }
+            MatchingEvent::new(position, event_type, tags)
         });
         let mut found: Vec<_> = visible.chain(hidden).collect();
         found.sort_by_key(|event| event.position);

@@ -77,8 +77,8 @@ mod tests {
         let outcomes = vec![
             Outcome::Appended(Appended::new(3, Position::new(9), 2)),
             Outcome::Appended(Appended::default()),
-            Outcome::Compacted(Compacted { through: 7 }),
-            Outcome::Trimmed(Trimmed { through: Position::new(8) }),
+            Outcome::Compacted(Compacted::new(7)),
+            Outcome::Trimmed(Trimmed::new(Position::new(8))),
             Outcome::QueryDb(QueryDbOutcome::AllSaved(vec![Saved::new(ItemKey::new("p", 1.5), 7, true)])),
             Outcome::QueryDb(QueryDbOutcome::Incremented(i64::MAX.into())),
             Outcome::Done,

@@ -166,9 +166,9 @@ impl Writer {
 }
 
 fn compacted(through: u64) -> Outcome {
-    Outcome::Compacted(Compacted { through })
+    Outcome::Compacted(Compacted::new(through))
 }
 
 fn trimmed(through: u64) -> Outcome {
-    Outcome::Trimmed(Trimmed { through: Position::new(through) })
+    Outcome::Trimmed(Trimmed::new(Position::new(through)))
 }
