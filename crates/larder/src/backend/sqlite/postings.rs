@@ -291,7 +291,10 @@ impl Merge {
         merge_at: usize,
     ) -> Result<Merged> {
         let mut state = tail.read();
+        let mut written = self.written;
         if state.frozen.is_empty() {
+            // Also the rest of a merge may have been forgotten: what comes next begins with its own first posting.
+            written = None;
             if state.active.len() < merge_at.max(1) {
                 return Ok(Merged::Nothing);
             }
@@ -300,10 +303,9 @@ impl Merge {
             state = tail.read();
         }
         let size = (merge_at / SLICES).max(added * 2).max(1);
-        let from = self.written.map_or(Bound::Unbounded, Bound::Excluded);
+        let from = written.map_or(Bound::Unbounded, Bound::Excluded);
         let sql = "INSERT OR IGNORE INTO posting (term, key, value) VALUES (?1, ?2, ?3)";
         let mut insert = connection.prepare_cached(sql)?;
-        let mut written = self.written;
         let mut left = state.frozen.range((from, Bound::Unbounded));
         let forgotten: HashSet<&Key> = forgotten.iter().collect();
         for (&key, &value) in left.by_ref().take(size) {
@@ -331,5 +333,46 @@ impl Merge {
                 state.frozen = Postings::new();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Merges the slice of a group that added so many postings, and commits.
+    fn merge(merge: &mut Merge, connection: &Connection, tail: &Tail, added: usize) -> Merged {
+        let slice = merge.slice(connection, tail, added, &[], 6).unwrap();
+        merge.committed(tail, &slice);
+        slice
+    }
+
+    fn fill(tail: &Tail, keys: impl Iterator<Item = Key>) {
+        let mut state = tail.write();
+        for key in keys {
+            state.insert(key, key.1);
+            state.advance(key.1);
+        }
+    }
+
+    /// A merge whose remaining postings were removed is over: the next one begins with its own first posting.
+    #[test]
+    fn a_merge_begins_anew_after_its_postings_were_forgotten() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("CREATE TABLE posting (term, key, value, PRIMARY KEY (term, key)) WITHOUT ROWID")
+            .unwrap();
+        let (tail, mut writer) = (Tail::default(), Merge::default());
+        let first = || (1..=6).map(|position| (50, position));
+        fill(&tail, first());
+        assert!(matches!(merge(&mut writer, &connection, &tail, 1), Merged::Partly(_)));
+        tail.write().remove_forgotten(&first().collect::<Vec<_>>(), 1);
+        connection.execute("DELETE FROM posting", []).unwrap();
+        assert_eq!(merge(&mut writer, &connection, &tail, 0), Merged::Nothing);
+
+        fill(&tail, (7..=12).map(|position| (40, position)));
+        assert_eq!(merge(&mut writer, &connection, &tail, 6), Merged::Through(12));
+        let count: i64 = connection.query_row("SELECT count(*) FROM posting", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 6, "none was passed over");
     }
 }
