@@ -20,6 +20,7 @@ mod moment;
 mod open_files;
 mod place;
 mod postings;
+mod query_db;
 mod query_read;
 mod queue;
 mod reader;
@@ -177,32 +178,32 @@ impl Backend for SqliteBackend {
     }
 
     fn query_dbs(&self) -> BoxFuture<'_, Result<Vec<QueryDbInfo>>> {
-        unsupported()
+        self.read(|shared| shared.pool.snapshot(query_db::infos))
     }
 
-    fn query_db_info(&self, _query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>> {
-        unsupported()
+    fn query_db_info(&self, query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>> {
+        self.read(move |shared| query_db::info(shared, &query_db))
     }
 
     fn load_items(
         &self,
-        _query_db: Arc<str>,
-        _partition: String,
-        _sub: Option<KeyValue>,
+        query_db: Arc<str>,
+        partition: String,
+        sub: Option<KeyValue>,
     ) -> BoxFuture<'_, Result<Vec<Item>>> {
-        unsupported()
+        self.read(move |shared| query_db::load(shared, &query_db, &partition, sub.as_ref()))
     }
 
-    fn read_items(&self, _request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>> {
-        unsupported()
+    fn read_items(&self, request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>> {
+        self.read(move |shared| query_db::page(shared, &request))
     }
 
-    fn count_items(&self, _query_db: Arc<str>, _query: ItemQuery) -> BoxFuture<'_, Result<u64>> {
-        unsupported()
+    fn count_items(&self, query_db: Arc<str>, query: ItemQuery) -> BoxFuture<'_, Result<u64>> {
+        self.read(move |shared| query_db::count_items(shared, &query_db, query))
     }
 
-    fn read_changes(&self, _request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
-        unsupported()
+    fn read_changes(&self, request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
+        self.read(move |shared| query_db::read_changes(shared, &request))
     }
 
     fn read_snapshot(&self, request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>> {
@@ -251,8 +252,4 @@ impl fmt::Debug for SqliteBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteBackend").field("path", &self.shared.config.path).finish_non_exhaustive()
     }
-}
-
-fn unsupported<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T>> {
-    Box::pin(async { Err(Error::new(ErrorKind::Unsupported)) })
 }

@@ -13,6 +13,7 @@ use futures_channel::oneshot;
 use super::{
     log_row::LogRow,
     postings::{Tail, Terms},
+    query_db::{Layouts, Rings},
     queue::WriteQueue,
     reader::Pool,
     schema,
@@ -39,6 +40,9 @@ pub(super) struct Shared {
     pub pool: Pool,
     /// `None` once closed. Whoever holds it commits.
     pub writer: Mutex<Option<Writer>>,
+    /// What readers remember of QueryDbs.
+    pub layouts: Layouts,
+    pub rings: Rings,
     tails: Mutex<HashMap<i64, Arc<Tail>>>,
     poisoned: AtomicBool,
     /// How many handles are open: the last one to close closes the file.
@@ -64,6 +68,8 @@ impl Shared {
             queue: WriteQueue::default(),
             pool: Pool::new(sqlite.clone()),
             writer: Mutex::new(None),
+            layouts: Layouts::default(),
+            rings: Rings::default(),
             tails: Mutex::default(),
             poisoned: AtomicBool::new(false),
             handles: AtomicUsize::new(1),

@@ -6,6 +6,7 @@ use super::{
     event_log::count,
     log_row::{self, LogRow},
     place::{from_sql, place, place_bound, to_sql},
+    query_db,
     shared::Shared,
 };
 use crate::{
@@ -27,6 +28,7 @@ pub(super) fn read(shared: &Shared) -> Result<StoreStats> {
             stats.logs.push(log_stats(connection, name, &log)?);
         }
         stats.snapshots = super::snapshot::stats(connection)?;
+        stats.query_dbs = query_db::stats(shared, connection)?;
         Ok(stats)
     })
 }

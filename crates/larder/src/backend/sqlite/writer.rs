@@ -5,13 +5,14 @@ use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 use rusqlite::Connection;
 
 use super::{
-    append::Undo, batch_id, checkpoint::Checkpointer, error::is_full, postings::Merged, queue::Job,
-    shared::Shared, snapshot::Pruning, sweep, writer_log::WriterLog,
+    append::Undo, batch_id, checkpoint::Checkpointer, error::is_full, postings::Merged,
+    query_db::WriterQueryDb, queue::Job, shared::Shared, snapshot::Pruning, sweep, writer_log::WriterLog,
 };
 use crate::{
-    backend::{CommitReply, CommitRequest, Operation, Outcome},
+    backend::{CommitReply, CommitRequest, Operation, Outcome, QueryDbOperation},
     clock::micros_since_epoch,
     error::{Error, ErrorKind, Result},
+    query_db::Change,
 };
 
 /// After another process has committed, this many groups leave it a gap.
@@ -57,6 +58,9 @@ pub(super) struct Writer {
     pub(super) logs: HashMap<Arc<str>, WriterLog>,
     /// What a batch has changed in memory, to be taken back if it is refused and others are not.
     pub(super) undo: Option<Vec<Undo>>,
+    pub(super) query_dbs: HashMap<Arc<str>, WriterQueryDb>,
+    /// Changes of QueryDbs whose definition the running transaction has changed since.
+    pub(super) put_down: Vec<(Arc<str>, Vec<Change>)>,
     /// The numbers of the logs that the running transaction has created.
     pub(super) created: Vec<i64>,
     /// The time of the running transaction, in microseconds since 1970.
@@ -78,6 +82,8 @@ impl Writer {
         let writer = Self {
             connection,
             logs: HashMap::new(),
+            query_dbs: HashMap::new(),
+            put_down: Vec::new(),
             undo: None,
             created: Vec::new(),
             now: 0,
@@ -195,6 +201,7 @@ impl Writer {
             self.yielding = YIELDING_GROUPS;
             self.sweeping = sweep::is_pending(&self.connection)?;
             self.logs.clear();
+            self.forget_query_dbs();
             self.data_version = version;
         }
         Ok(())
@@ -208,10 +215,11 @@ impl Writer {
         let alone = requests.len() == 1;
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            match self.apply(shared, request, alone) {
+            let checks_first = self.checks_all_first(shared, request)?;
+            match self.apply(shared, request, !alone && !checks_first) {
                 Ok(reply) => answers.push(Ok(reply)),
                 // What it wrote before it was refused goes with the transaction, which is its own.
-                Err(Failure::Refused(error)) if alone && may_write_before_refusing(request) => {
+                Err(Failure::Refused(error)) if alone && !checks_first => {
                     return Err(error);
                 }
                 Err(Failure::Refused(error)) => answers.push(Err(error)),
@@ -221,29 +229,41 @@ impl Writer {
         Ok(answers)
     }
 
-    /// Executes a batch in the open transaction: all of it, or nothing.
+    /// Whether a batch leaves nothing behind when it is refused: a single append, guard or save checks before it
+    /// writes.
+    fn checks_all_first(&mut self, shared: &Shared, request: &CommitRequest) -> Result<bool> {
+        match &request.operations[..] {
+            [] => Ok(true),
+            [operation] => Ok(is_plain_operation(operation) && self.checks_first(shared, operation)?),
+            _ => Ok(false),
+        }
+    }
+
+    /// Executes a batch in the open transaction: all of it, or nothing. If it is scoped, others have written in the
+    /// transaction, and what it writes before it is refused is taken back alone.
     fn apply(
         &mut self,
         shared: &Shared,
         request: &CommitRequest,
-        alone: bool,
+        scoped: bool,
     ) -> Result<CommitReply, Failure> {
         if let Some(id) = request.id
             && let Some(reply) = batch_id::find(&self.connection, id, request.operations.len(), self.now)?
         {
             return Ok(reply);
         }
-        let scoped = request.operations.len() > 1 && !alone;
         if scoped {
             self.run("SAVEPOINT batch").written()?;
         }
         self.undo = scoped.then(Vec::new);
+        let marks = scoped.then(|| self.mark_query_dbs());
         let outcomes = match self.operate_all(shared, &request.operations) {
             Ok(outcomes) => outcomes,
             Err(Failure::Refused(error)) if scoped => {
                 self.run("ROLLBACK TO batch").written()?;
                 self.run("RELEASE batch").written()?;
                 self.take_back(shared);
+                marks.iter().for_each(|marks| self.return_query_dbs(marks));
                 return Err(Failure::Refused(error));
             }
             Err(failure) => return Err(failure),
@@ -289,7 +309,7 @@ impl Writer {
             }
             Operation::Restore { log, rows } => self.restore(shared, log, rows),
             Operation::Snapshot(operation) => self.change_snapshots(operation),
-            Operation::QueryDb(_) => Err(Error::new(ErrorKind::Unsupported).into()),
+            Operation::QueryDb(operation) => self.query_db(shared, operation),
         }
     }
 
@@ -305,6 +325,7 @@ impl Writer {
                 more => more?,
             };
         }
+        self.finish_query_dbs()?;
         let mut merged = Vec::new();
         for (name, log) in self.logs.iter_mut().filter(|(_, log)| log.dirty) {
             let (added, forgotten) = (log.added, &log.forgotten);
@@ -334,6 +355,7 @@ impl Writer {
 
     fn committed(&mut self, shared: &Shared, merged: Vec<(Arc<str>, Merged)>) {
         self.created.clear();
+        self.query_dbs_committed(shared);
         for (name, merged) in merged {
             if let Some(log) = self.logs.get_mut(&name) {
                 (log.dirty, log.added) = (false, 0);
@@ -361,6 +383,7 @@ impl Writer {
         // Their numbers are free again, for logs that begin elsewhere.
         self.created.drain(..).for_each(|log| shared.forget_tail(log));
         self.undo = None;
+        self.forget_query_dbs();
         // What this transaction swept is there again; the next one finds out whether there is anything.
         self.sweeping = true;
     }
@@ -383,25 +406,28 @@ impl Writer {
     }
 }
 
-/// Whether a refused batch may leave something to take back: a single append or guard checks before it writes.
-fn may_write_before_refusing(request: &CommitRequest) -> bool {
-    request.operations.len() > 1 || !is_plain(request)
-}
-
 /// A number that changes when another connection has committed.
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
-/// Whether a batch only appends, guards, and changes snapshots, so that it can share its transaction with others.
+/// Whether a batch can share its transaction with others.
 fn is_plain(request: &CommitRequest) -> bool {
-    request.operations.iter().all(|operation| {
-        matches!(
+    request.operations.iter().all(is_plain_operation)
+}
+
+fn is_plain_operation(operation: &Operation) -> bool {
+    match operation {
+        Operation::Append(_)
+        | Operation::RequireHead { .. }
+        | Operation::RequireNoneMatch { .. }
+        | Operation::Snapshot(_) => true,
+        Operation::QueryDb(operation) => !matches!(
             operation,
-            Operation::Append(_)
-                | Operation::RequireHead { .. }
-                | Operation::RequireNoneMatch { .. }
-                | Operation::Snapshot(_)
-        )
-    })
+            QueryDbOperation::Define { .. }
+                | QueryDbOperation::Drop { .. }
+                | QueryDbOperation::DropIndex { .. }
+        ),
+        _ => false,
+    }
 }

@@ -103,6 +103,32 @@ CREATE TABLE snapshot (
     UNIQUE (log, kind, subject, at)
 ) STRICT;
 
+-- The QueryDbs. Each has a table `qdb_<name>`, which is made when the QueryDb is:
+--   partition_key, sub_key (of no type, so that numbers stay numbers), item, expires_at, version, checksum, and
+--   a column k1, k2, … for each field that an index names, null where no index has the item.
+CREATE TABLE query_db (
+    query_db   INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,
+    table_name TEXT,              -- NULL once dropped: versions never go back
+    spec       TEXT NOT NULL,     -- the definition, as JSON
+    columns    TEXT NOT NULL,     -- which field k1, k2, … are of, and the numbers of the indexes, as JSON
+    owner      TEXT,              -- the projection that alone writes it
+    generation INTEGER NOT NULL,  -- rises when the definition changes
+    version    INTEGER NOT NULL,  -- the last version that was given
+    checksum   INTEGER NOT NULL
+) STRICT;
+
+-- The newest changes of the QueryDbs that keep them.
+CREATE TABLE change (
+    query_db      INTEGER NOT NULL,
+    version       INTEGER NOT NULL,
+    kind          INTEGER NOT NULL,  -- 1 added, 2 updated, 3 deleted, 4 expired, 5 all replaced
+    partition_key TEXT,
+    sub_key       ANY,
+    checksum      INTEGER NOT NULL,
+    PRIMARY KEY (query_db, version)
+) STRICT, WITHOUT ROWID;
+
 -- For the sqlite3 shell.
 CREATE VIEW event_log AS
 SELECT log.name AS log_name,
