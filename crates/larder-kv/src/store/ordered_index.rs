@@ -10,6 +10,8 @@ use crate::store::{
 const LEAF_ENTRIES: usize = 256;
 /// A leaf's room grows by this many entries, so that little of it is unused.
 const LEAF_GROWTH: usize = 64;
+/// What keys have in common is kept with a leaf if it is no longer than this, in bytes.
+const KEPT_BYTES: usize = 16;
 /// How full leaves are that are built from sorted entries: new keys find room.
 const BUILT_ENTRIES: usize = 192;
 
@@ -31,6 +33,8 @@ struct Leaf {
     slots: Vec<Slot>,
     /// What all keys have in common, in bytes.
     common: usize,
+    /// That itself, if it fits, so that a search need not fetch a key for it.
+    kept: [u8; KEPT_BYTES],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +60,7 @@ impl OrderedIndex {
         let mut index = Self::default();
         for part in sorted.chunks(BUILT_ENTRIES) {
             let slots = part.iter().map(|(_, place)| Slot { head: 0, place: *place }).collect();
-            let mut leaf = Leaf { slots, common: 0 };
+            let mut leaf = Leaf { slots, ..Leaf::default() };
             leaf.rebuild(arena);
             index.leaves.push(leaf);
         }
@@ -67,7 +71,7 @@ impl OrderedIndex {
     /// Adds an entry whose key is not in yet.
     pub(crate) fn insert(&mut self, arena: &Arena, key: &[u8], place: Place) {
         if self.leaves.is_empty() {
-            let mut leaf = Leaf { slots: vec![Slot { head: 0, place }], common: 0 };
+            let mut leaf = Leaf { slots: vec![Slot { head: 0, place }], ..Leaf::default() };
             leaf.rebuild(arena);
             self.leaves.push(leaf);
             self.rebuild_heads(arena);
@@ -133,7 +137,7 @@ impl OrderedIndex {
         // Keys that only ever rise fill their leaves to the end.
         let appends = is_last && key_at(arena, leaf.slots[leaf.slots.len() - 1].place) < key;
         let middle = if appends { leaf.slots.len() - 1 } else { leaf.slots.len() / 2 };
-        let mut right = Leaf { slots: leaf.slots.split_off(middle), common: 0 };
+        let mut right = Leaf { slots: leaf.slots.split_off(middle), ..Leaf::default() };
         leaf.slots.shrink_to(middle.next_multiple_of(LEAF_GROWTH));
         leaf.rebuild(arena);
         right.rebuild(arena);
@@ -166,7 +170,7 @@ impl OrderedIndex {
 impl Leaf {
     /// Where the key is, or where it belongs.
     fn search(&self, arena: &Arena, key: &[u8]) -> Result<usize, usize> {
-        let common = &key_at(arena, self.slots[0].place)[..self.common];
+        let common = self.common_bytes(arena);
         if !key.starts_with(common) {
             return Err(if key < common { 0 } else { self.slots.len() });
         }
@@ -175,13 +179,20 @@ impl Leaf {
         if at < high && key_at(arena, self.slots[at].place) == key { Ok(at) } else { Err(at) }
     }
 
+    fn common_bytes<'a>(&'a self, arena: &'a Arena) -> &'a [u8] {
+        match self.kept.get(..self.common) {
+            Some(common) => common,
+            None => &key_at(arena, self.slots[0].place)[..self.common],
+        }
+    }
+
     /// Adds an entry whose key is not in. True: it is the first.
     fn insert(&mut self, arena: &Arena, key: &[u8], place: Place) -> bool {
         let at = self.search(arena, key).expect_err("the key is not in");
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact(LEAF_GROWTH);
         }
-        let shares_common = key.starts_with(&key_at(arena, self.slots[0].place)[..self.common]);
+        let shares_common = key.starts_with(self.common_bytes(arena));
         self.slots.insert(at, Slot { head: head(key, self.common), place });
         if !shares_common {
             self.rebuild(arena);
@@ -193,6 +204,8 @@ impl Leaf {
     fn rebuild(&mut self, arena: &Arena) {
         let first = key_at(arena, self.slots[0].place);
         self.common = common_length(first, key_at(arena, self.slots[self.slots.len() - 1].place));
+        let kept = &first[..self.common.min(KEPT_BYTES)];
+        self.kept[..kept.len()].copy_from_slice(kept);
         for slot in &mut self.slots {
             slot.head = head(key_at(arena, slot.place), self.common);
         }
