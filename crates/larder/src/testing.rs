@@ -58,6 +58,7 @@ mod history;
 mod inventory;
 mod lists;
 mod process;
+mod snapshot;
 mod support;
 mod watched;
 mod wrapper;

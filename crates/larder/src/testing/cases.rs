@@ -12,6 +12,7 @@ use super::{
     failures,
     fixture::Fixture,
     history,
+    snapshot::{codec as snapshot_codec, recovery as snapshot_recovery, saving as snapshot_saving},
     support::CaseResult,
 };
 #[cfg(feature = "sqlite")]
@@ -19,6 +20,7 @@ use super::{
     config::{backup, in_use, sqlite as config_sqlite},
     event_log::sqlite as event_log_sqlite,
     failures::sqlite as failures_sqlite,
+    snapshot::sqlite as snapshot_sqlite,
 };
 
 /// Which backends a case is for.

@@ -182,6 +182,47 @@ macro_rules! __conformance_cases {
                 wb_03_ids_are_kept_for_a_day,
                 wb_03_the_id_of_a_failed_batch_stays_free,
             }
+            snapshot_saving {
+                sn_01_a_listing_starts_anywhere,
+                sn_01_a_repeated_batch_answers_as_the_first_time,
+                sn_01_a_save_is_part_of_a_batch,
+                sn_01_a_snapshot_is_what_was_saved,
+                sn_01_a_state_has_a_limit,
+                sn_01_compaction_keeps_and_dropping_removes,
+                sn_01_everything_or_too_large,
+                sn_01_listings_are_in_order_and_lose_nothing,
+                sn_01_names_and_places_are_checked,
+                sn_01_saving_again_replaces,
+                sn_01_stats_and_verify_count_them,
+                sn_01_streams_queries_and_logs_are_apart,
+                sn_02_latest_is_the_highest_place,
+                sn_03_before_is_strictly_below,
+                sn_04_delete_is_inclusive_and_idempotent,
+                sn_05_how_many_is_a_choice,
+                sn_05_three_are_kept,
+                sn_05_what_was_just_saved_stays,
+                sn_06_other_schemas_are_passed_over,
+            }
+            snapshot_codec {
+                sn_07_decompression_is_capped,
+                sn_07_keys_are_replaced,
+                sn_07_long_states_are_compressed,
+                sn_07_moved_elsewhere_it_does_not_decrypt,
+                sn_07_what_is_encrypted_needs_its_key,
+                sn_07_what_is_saved_meanwhile_is_not_overwritten,
+            }
+            snapshot_recovery {
+                sn_08_a_compacted_match_needs_a_snapshot,
+                sn_08_a_compacted_stream_needs_a_snapshot,
+                sn_08_a_hole_is_refused,
+                sn_08_a_schema_chooses_the_snapshot,
+                sn_08_a_snapshot_beyond_the_head_is_refused,
+                sn_08_compaction_meanwhile_is_no_hole,
+                sn_08_from_a_query,
+                sn_08_from_a_snapshot_and_the_events_after_it,
+                sn_08_over_many_pages,
+                sn_08_what_evolve_says_is_told,
+            }
             failures {
                 fl_01_an_error_wrote_nothing,
                 fl_02_a_sound_store_verifies,
@@ -228,6 +269,9 @@ macro_rules! __conformance_cases {
             batch {
                 wb_03_ids_are_kept_over_reopening,
             }
+            snapshot_saving {
+                sn_01_snapshots_are_kept_over_reopening,
+            }
             failures {
                 fl_01_what_was_acknowledged_is_there,
             }
@@ -240,6 +284,9 @@ macro_rules! __conformance_cases {
         $crate::$then! { $arguments
             names {
                 el_05_limits_are_configurable,
+            }
+            snapshot_codec {
+                sn_07_the_store_has_a_codec,
             }
             closing {
                 cf_06_a_lazy_store_can_be_closed_unopened,
@@ -319,6 +366,10 @@ macro_rules! __conformance_cases {
                 fl_02_verify_compares_the_index_with_the_events,
                 fl_02_verify_finds_an_altered_event,
                 fl_02_verify_finds_what_does_not_fit_together,
+            }
+            snapshot_sqlite {
+                fl_02_an_altered_snapshot_is_never_data,
+                sn_05_a_failing_prune_never_fails_a_save,
             }
         }
     };
