@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{history, state::State, verify};
+use super::{history, snapshot, state::State, verify};
 use crate::{
     backend::{
         AppendOperation, CommitReply, CommitRequest, EventData, HistoryRead, HistoryRow, Operation, Outcome,
-        Progress,
+        Progress, SnapshotData, SnapshotOperation, SnapshotRead, SnapshotSource, SnapshotsRead,
     },
     error::{ErrorKind, Result},
     event::{Payload, Position},
     event_log::Expected,
     limits::Limits,
     query::{AppendCondition, Query, QueryItem},
+    snapshot::{SnapshotPlace, Subject},
 };
 
 const DAY: u64 = 24 * 60 * 60 * 1_000_000;
@@ -132,4 +133,30 @@ fn verify_finds_what_is_wrong() {
     orders.conditions.insert(Position::new(4), condition);
     let expected = "log orders: position 4: was appended though its condition matched position 3";
     assert_eq!(problems(&state), [expected]);
+}
+
+#[test]
+fn a_damaged_snapshot_is_reported_and_never_returned() {
+    let mut state = State::default();
+    let place = SnapshotPlace { log: log(), subject: Subject::stream("a"), at: 1 };
+    let SnapshotPlace { log, subject, at } = place;
+    let container = b"LSN".to_vec();
+    let snapshot = SnapshotData { log: log.clone(), subject: subject.clone(), at, schema: None, container };
+    let save = Operation::Snapshot(SnapshotOperation::Save { snapshot, keep: 3 });
+    commit(&mut state, vec![save]).unwrap();
+    assert!(problems(&state).is_empty());
+
+    state.snapshots.damage(|stored| stored.data.container[0] ^= 1);
+    let read = SnapshotRead { log, subject, before: None, schema: None };
+    assert_eq!(snapshot::find(&state, &read).unwrap_err().kind(), &ErrorKind::Corrupted);
+    let listing = SnapshotsRead {
+        source: SnapshotSource::Store,
+        after: None,
+        limit: None,
+        max_bytes: None,
+        descending: false,
+    };
+    let page = snapshot::page(&state, &listing, &Limits::default());
+    assert_eq!(page.unwrap_err().kind(), &ErrorKind::Corrupted);
+    assert!(problems(&state)[0].contains("checksum"), "{:?}", problems(&state));
 }
