@@ -58,6 +58,7 @@ pub(crate) enum Command {
     Audit(commands::audit::Audit),
     Export(commands::export::Export),
     Backup(commands::backup::Backup),
+    Kv(commands::kv::Kv),
     Bench(commands::bench::Bench),
     Completions(commands::completions::Completions),
 }

@@ -11,6 +11,7 @@ pub(crate) mod drop_log;
 pub(crate) mod export;
 pub(crate) mod forget;
 pub(crate) mod import;
+pub(crate) mod kv;
 pub(crate) mod logs;
 pub(crate) mod read;
 pub(crate) mod stats;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Audit(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Backup(command) => command.run(context),
+        Command::Kv(command) => command.run(context),
         Command::Bench(command) => command.run(context),
         Command::Completions(command) => command.run(context),
     }

@@ -59,6 +59,24 @@ impl ExitCode {
         }
     }
 
+    /// The code for an error of the key-value store.
+    pub(crate) fn of_kv(kind: &larder_kv::ErrorKind) -> Self {
+        use larder_kv::ErrorKind;
+        match kind {
+            ErrorKind::InvalidArgument { .. } => Self::InvalidArgument,
+            ErrorKind::TooLarge { .. } => Self::TooLarge,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Locked { .. } => Self::Locked,
+            ErrorKind::Full => Self::Full,
+            ErrorKind::Closed => Self::Closed,
+            ErrorKind::Corrupted { .. } => Self::Corrupted,
+            ErrorKind::CommitUnknown => Self::CommitUnknown,
+            ErrorKind::Poisoned => Self::Poisoned,
+            ErrorKind::Incompatible => Self::Incompatible,
+            _ => Self::Io,
+        }
+    }
+
     /// The name of the kind of failure, as `--json` shows it.
     pub(crate) fn kind_name(self) -> &'static str {
         match self {

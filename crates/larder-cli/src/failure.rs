@@ -64,6 +64,10 @@ impl Failure {
             Ok(error) => return Some(Self::from_library(&error)),
             Err(error) => error,
         };
+        let error = match error.downcast::<larder_kv::Error>() {
+            Ok(error) => return Some(Self::from_kv(&error)),
+            Err(error) => error,
+        };
         let code = match error.downcast_ref::<io::Error>() {
             Some(io) if io.kind() == io::ErrorKind::NotFound => ExitCode::NotFound,
             Some(io) if io.kind() == io::ErrorKind::StorageFull => ExitCode::Full,
@@ -87,6 +91,38 @@ impl Failure {
         }
         let hint = error.hint().map(str::to_owned);
         failure.hint = hint.or(failure.hint).or_else(|| code.default_hint().map(str::to_owned));
+        failure
+    }
+
+    /// An error of the key-value store.
+    fn from_kv(error: &larder_kv::Error) -> Self {
+        use larder_kv::ErrorKind;
+        let mut failure = Self::new(ExitCode::of_kv(error.kind()), error.kind().to_string());
+        for (key, value) in error.context() {
+            failure = failure.with(key, value.as_str());
+        }
+        let mut source = error.source();
+        while let Some(cause) = source {
+            failure = failure.with("cause", cause.to_string());
+            source = cause.source();
+        }
+        let advice = match error.kind() {
+            ErrorKind::Locked { .. } => {
+                Some("one process at a time has the file: end the other, or watch it with `larder kv watch`")
+            }
+            ErrorKind::Corrupted { .. } => {
+                Some("`larder kv repair` saves what is sound, and keeps a copy of the damaged file")
+            }
+            ErrorKind::NotFound => Some("see the keys there are with `larder kv list`"),
+            ErrorKind::Incompatible if error.hint().is_none() => {
+                Some("is this the right file, and the right `--node`?")
+            }
+            ErrorKind::Io => Some("check the path, its permissions and the disk"),
+            ErrorKind::Full => Some("make room on the disk and run the command again"),
+            _ => None,
+        };
+        // Here, advice names commands.
+        failure.hint = advice.or(error.hint()).map(str::to_owned);
         failure
     }
 

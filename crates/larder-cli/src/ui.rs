@@ -117,6 +117,11 @@ impl Ui {
         out.write_all(b"\n")
     }
 
+    /// Writes a result byte for byte.
+    pub(crate) fn raw(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        write(&mut *self.out.borrow_mut())
+    }
+
     /// Writes a result as one line of JSON.
     pub(crate) fn object(&self, value: &impl Serialize) -> io::Result<()> {
         let mut out = self.out.borrow_mut();

@@ -2,5 +2,6 @@
 
 mod flows;
 mod help;
+mod kv;
 mod refusals;
 mod support;
