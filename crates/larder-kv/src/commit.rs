@@ -110,16 +110,22 @@ impl Core {
         }
         queue.has_crew = true;
         drop(queue);
+        let mut started = 0;
         for _ in 0..CREW {
             let core = self.clone();
             match thread::Builder::new().name("larder-kv-commit".into()).spawn(move || core.serve()) {
-                Ok(thread) => lock(&self.threads).push(thread),
+                Ok(thread) => {
+                    lock(&self.threads).push(thread);
+                    started += 1;
+                }
                 // With one it is only slower; with none, this thread does it.
                 Err(error) => tracing::warn!(%error, "a commit thread did not start"),
             }
         }
-        if lock(&self.threads).is_empty() {
-            lock(&self.queue).has_crew = false;
+        if started == 0 {
+            let mut queue = lock(&self.queue);
+            (queue.has_crew, queue.summoned) = (false, 0);
+            drop(queue);
             self.run_group();
         }
     }

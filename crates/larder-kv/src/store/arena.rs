@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 /// Blocks are whole units of this many bytes, and so are their places.
 const UNIT: usize = 8;
-const CHUNK_UNITS: usize = 1 << 17;
+const CHUNK_UNITS: usize = 1 << 15;
 /// A part that is left over and shorter than this would never be used.
 const LEAST_UNITS: usize = 4;
+/// One part in this many may be free, in pieces, before chunks are emptied.
+const FREE_PARTS: usize = 16;
 /// In the first word of a block that is free; its length in units is in the other bits.
 const FREE: u32 = 1 << 31;
 
@@ -14,7 +16,7 @@ const FREE: u32 = 1 << 31;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place(u32);
 
-/// Blocks of bytes in chunks of one megabyte.
+/// Blocks of bytes in chunks of 256 KiB.
 ///
 /// A block's first word (4 bytes) is its user's, but for the highest bit, which has to be zero: so that a chunk can be
 /// walked block by block.
@@ -73,7 +75,7 @@ impl Arena {
 
     /// A chunk worth emptying, if much of the room is free but in pieces: the one with the least in use.
     pub(crate) fn sparse_chunk(&self) -> Option<usize> {
-        if self.free_units * 4 < self.held_units || self.free_units < 2 * CHUNK_UNITS {
+        if self.free_units * FREE_PARTS < self.held_units || self.free_units < 2 * CHUNK_UNITS {
             return None;
         }
         let closed = self
@@ -273,7 +275,7 @@ mod tests {
             }
             let used: usize = blocks.iter().map(|block| block.1).sum();
             let held = arena.held_units * UNIT;
-            assert!(held < used * 3 / 2 + (6 << 20), "{held} held for {used} in round {round}");
+            assert!(held < used * 5 / 4 + (2 << 20), "{held} held for {used} in round {round}");
         }
     }
 }
