@@ -14,6 +14,7 @@ pub(crate) mod import;
 pub(crate) mod kv;
 pub(crate) mod logs;
 pub(crate) mod read;
+pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod streams;
 pub(crate) mod tail;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Tail(command) => command.run(context),
         Command::Logs(command) => command.run(context),
         Command::Streams(command) => command.run(context),
+        Command::Snapshots(command) => command.run(context),
         Command::Stats(command) => command.run(context),
         Command::Verify(command) => command.run(context),
         Command::Compact(command) => command.run(context),

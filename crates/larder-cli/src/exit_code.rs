@@ -20,6 +20,7 @@ pub(crate) enum ExitCode {
     BadInput = 8,
     Decode = 9,
     HistoryCompacted = 10,
+    WrongKey = 11,
     Locked = 20,
     Full = 21,
     ReadOnly = 22,
@@ -46,6 +47,7 @@ impl ExitCode {
             ErrorKind::NotFound => Self::NotFound,
             ErrorKind::HistoryCompacted { .. } => Self::HistoryCompacted,
             ErrorKind::Decode => Self::Decode,
+            ErrorKind::WrongKey { .. } => Self::WrongKey,
             ErrorKind::Locked => Self::Locked,
             ErrorKind::Full => Self::Full,
             ErrorKind::ReadOnly => Self::ReadOnly,
@@ -91,6 +93,7 @@ impl ExitCode {
             Self::BadInput => "BadInput",
             Self::Decode => "Decode",
             Self::HistoryCompacted => "HistoryCompacted",
+            Self::WrongKey => "WrongKey",
             Self::Locked => "Locked",
             Self::Full => "Full",
             Self::ReadOnly => "ReadOnly",
@@ -140,7 +143,7 @@ Exit codes:
    2  InvalidArgument: a bad command line, name, number or text
    3  NotFound               4  Conflict              5  ConditionFailed
    6  AlreadyExists          7  TooLarge              8  BadInput: a row or line of a file
-   9  Decode                10  HistoryCompacted
+   9  Decode                10  HistoryCompacted      11  WrongKey
   20  Locked                21  Full                 22  ReadOnly
   23  Closed                24  Poisoned             25  CommitUnknown
   26  Io                    30  Corrupted            31  Incompatible

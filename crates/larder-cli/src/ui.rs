@@ -15,7 +15,8 @@ use larder::Event;
 use serde::Serialize;
 
 pub(crate) use self::{
-    format::{bytes, clean, count, counted},
+    event::payload_json,
+    format::{bytes, clean, count, counted, time},
     progress::{Bar, Unit},
     table::Table,
 };

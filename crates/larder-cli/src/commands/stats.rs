@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     context::Context,
     exit_code::ExitCode,
-    ui::{Part, Table, Ui, bytes, count},
+    ui::{Part, Table, Ui, bytes, count, counted},
 };
 
 /// Counts logs, streams and events, by type
@@ -39,11 +39,21 @@ fn stats_json(stats: &StoreStats) -> Value {
         "backend": stats.backend,
         "bytes": stats.bytes,
         "logs": stats.logs.iter().map(log).collect::<Vec<_>>(),
+        "snapshots": {
+            "snapshots": stats.snapshots.snapshots,
+            "subjects": stats.snapshots.subjects,
+            "bytes": stats.snapshots.bytes,
+        },
     })
 }
 
 fn show(ui: &Ui, stats: &StoreStats) -> std::io::Result<()> {
     ui.line(format!("{}  {}", ui.paint(Part::Heading, &stats.backend), bytes(stats.bytes)))?;
+    if stats.snapshots.snapshots > 0 {
+        let (snapshots, subjects) = (stats.snapshots.snapshots, stats.snapshots.subjects);
+        let (snapshots, subjects) = (counted(snapshots, "snapshot"), counted(subjects, "subject"));
+        ui.line(format!("{snapshots} of {subjects}, {}", bytes(stats.snapshots.bytes)))?;
+    }
     if stats.logs.is_empty() {
         return ui.line("no logs");
     }

@@ -33,6 +33,7 @@ impl Verify {
                 "events": report.events,
                 "index_entries": report.index_entries,
                 "conditions": report.conditions,
+                "snapshots": report.snapshots,
                 "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
                 "more_findings": report.more_findings,
             }))?;
@@ -44,10 +45,11 @@ impl Verify {
                 ui.line(format!("and {} more", count(report.more_findings)))?;
             }
             let checked = format!(
-                "{}, {}, {} checked",
+                "{}, {}, {}, {} checked",
                 counted(report.events, "event"),
                 counted(report.index_entries, "stored index row"),
-                counted(report.conditions, "condition")
+                counted(report.conditions, "condition"),
+                counted(report.snapshots, "snapshot")
             );
             let verdict = match total {
                 0 => ui.paint(Part::Good, "sound"),

@@ -24,19 +24,17 @@ struct Row<'a> {
     payload: PayloadRow,
 }
 
+/// JSON as it is, or bytes in Base64.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum PayloadRow {
+pub(crate) enum PayloadRow {
     Json(Box<RawValue>),
     Bytes { bytes: String },
 }
 
 /// An event as one line of JSON; its payload as it came, but for line breaks between its tokens.
 pub(super) fn event_json(event: &Event) -> io::Result<String> {
-    let payload = match &event.payload {
-        Payload::Json(json) => PayloadRow::Json(raw(json)?),
-        Payload::Bytes(bytes) => PayloadRow::Bytes { bytes: BASE64_STANDARD.encode(bytes) },
-    };
+    let payload = payload_json(&event.payload)?;
     let row = Row {
         log: &event.log,
         position: event.position.get(),
@@ -50,6 +48,14 @@ pub(super) fn event_json(event: &Event) -> io::Result<String> {
         payload,
     };
     Ok(serde_json::to_string(&row)?)
+}
+
+/// A payload, or a state, to embed in a line.
+pub(crate) fn payload_json(payload: &Payload) -> io::Result<PayloadRow> {
+    Ok(match payload {
+        Payload::Json(json) => PayloadRow::Json(raw(json)?),
+        Payload::Bytes(bytes) => PayloadRow::Bytes { bytes: BASE64_STANDARD.encode(bytes) },
+    })
 }
 
 /// JSON text to embed in a line. Line breaks can only stand between tokens, where a space means the same.

@@ -32,7 +32,7 @@ pub(crate) fn bytes(size: u64) -> String {
 }
 
 /// A time in UTC to the microsecond, as RFC 3339 has it.
-pub(super) fn time(time: SystemTime) -> String {
+pub(crate) fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_micros(time).to_string()
 }
 

@@ -4,4 +4,5 @@ mod flows;
 mod help;
 mod kv;
 mod refusals;
+mod snapshots;
 mod support;

@@ -40,7 +40,7 @@ impl Folder {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
-        for name in ["LARDER_BACKEND", "REVENTLESS_LOCAL_BACKEND", "NO_COLOR"] {
+        for name in ["LARDER_BACKEND", "LARDER_KEYS", "REVENTLESS_LOCAL_BACKEND", "NO_COLOR"] {
             command.env_remove(name);
         }
         command

@@ -31,6 +31,12 @@ pub struct Recovered<S, At = u64> {
     pub events: u64,
 }
 
+/// Makes the initial state.
+pub(crate) type Initial<'a, S> = dyn Fn() -> S + Sync + 'a;
+
+/// Makes a state and an event the next state.
+pub(crate) type Evolve<'a, S> = dyn FnMut(S, &Event) -> Result<S, BoxError> + Send + 'a;
+
 /// Why an attempt does not give the state.
 enum Trouble {
     /// What it found is not whole. That may be because somebody has saved a snapshot and compacted in between.
@@ -103,16 +109,13 @@ impl Snapshots {
     }
 
     /// [`recover`](Self::recover), borrowing what it needs.
-    pub(crate) async fn recover_stream<S: DeserializeOwned>(
+    pub(crate) async fn recover_stream<S: DeserializeOwned + Send>(
         &self,
         stream: &str,
         schema: Option<&str>,
-        initial: &(dyn Fn() -> S + Sync),
-        evolve: &mut (dyn FnMut(S, &Event) -> Result<S, BoxError> + Send),
-    ) -> Result<Recovered<S>>
-    where
-        S: Send,
-    {
+        initial: &Initial<'_, S>,
+        evolve: &mut Evolve<'_, S>,
+    ) -> Result<Recovered<S>> {
         let subject = Subject::stream(stream);
         let mut snapshot = self.find(subject.clone(), None, schema.map(str::to_owned)).await?;
         loop {
@@ -126,17 +129,14 @@ impl Snapshots {
     }
 
     /// [`recover_query`](Self::recover_query), borrowing what it needs.
-    pub(crate) async fn recover_matching<S: DeserializeOwned>(
+    pub(crate) async fn recover_matching<S: DeserializeOwned + Send>(
         &self,
         name: &str,
         query: &Query,
         schema: Option<&str>,
-        initial: &(dyn Fn() -> S + Sync),
-        evolve: &mut (dyn FnMut(S, &Event) -> Result<S, BoxError> + Send),
-    ) -> Result<Recovered<S, Position>>
-    where
-        S: Send,
-    {
+        initial: &Initial<'_, S>,
+        evolve: &mut Evolve<'_, S>,
+    ) -> Result<Recovered<S, Position>> {
         query.check()?;
         let subject = Subject::Query(name.to_owned());
         let mut snapshot = self.find(subject.clone(), None, schema.map(str::to_owned)).await?;
@@ -166,16 +166,13 @@ impl Snapshots {
         Err(trouble.during("recover").with("log", &*self.log))
     }
 
-    async fn replay_stream<S: DeserializeOwned>(
+    async fn replay_stream<S: DeserializeOwned + Send>(
         &self,
         stream: &str,
         snapshot: Option<&Snapshot>,
-        initial: &(dyn Fn() -> S + Sync),
-        evolve: &mut (dyn FnMut(S, &Event) -> Result<S, BoxError> + Send),
-    ) -> Result<Recovered<S>, Trouble>
-    where
-        S: Send,
-    {
+        initial: &Initial<'_, S>,
+        evolve: &mut Evolve<'_, S>,
+    ) -> Result<Recovered<S>, Trouble> {
         let backend = self.store.backend().await?;
         // After the snapshot, so that a head below it is no matter of timing.
         let info = backend.stream_info(self.log.clone(), stream.to_owned()).await?;
@@ -210,16 +207,13 @@ impl Snapshots {
         Ok(Recovered { state, at, snapshot_at, events })
     }
 
-    async fn replay_query<S: DeserializeOwned>(
+    async fn replay_query<S: DeserializeOwned + Send>(
         &self,
         query: &Query,
         snapshot: Option<&Snapshot>,
-        initial: &(dyn Fn() -> S + Sync),
-        evolve: &mut (dyn FnMut(S, &Event) -> Result<S, BoxError> + Send),
-    ) -> Result<Recovered<S, Position>, Trouble>
-    where
-        S: Send,
-    {
+        initial: &Initial<'_, S>,
+        evolve: &mut Evolve<'_, S>,
+    ) -> Result<Recovered<S, Position>, Trouble> {
         let snapshot_at = snapshot.map(|snapshot| Position::new(snapshot.at));
         let start = snapshot_at.unwrap_or(Position::START);
         let mut state = self.start(snapshot, initial)?;
@@ -278,20 +272,15 @@ impl Snapshots {
         Ok(None)
     }
 
-    fn start<S: DeserializeOwned>(
+    fn start<S: DeserializeOwned + Send>(
         &self,
         snapshot: Option<&Snapshot>,
-        initial: &(dyn Fn() -> S + Sync),
+        initial: &Initial<'_, S>,
     ) -> Result<S> {
         snapshot.map_or_else(|| Ok(initial()), Snapshot::decode)
     }
 
-    fn evolve<S>(
-        &self,
-        state: S,
-        event: &Event,
-        evolve: &mut (dyn FnMut(S, &Event) -> Result<S, BoxError> + Send),
-    ) -> Result<S> {
+    fn evolve<S>(&self, state: S, event: &Event, evolve: &mut Evolve<'_, S>) -> Result<S> {
         evolve(state, event).map_err(|error| match error.downcast::<Error>() {
             Ok(error) => *error,
             Err(error) => Error::new(ErrorKind::Decode)
