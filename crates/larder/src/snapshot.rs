@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use self::subject::check_at;
+pub(crate) use self::subject::check_at;
 pub use self::{
     answer::{Snapshot, SnapshotInfo, SnapshotPlace},
     kind::{DeleteSnapshots, SaveSnapshot, SnapshotSaved},

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::micros_since_epoch,
-    codec::Place,
+    codec::{Header, Place},
     error::{Error, Result},
-    snapshot::{SnapshotPlace, SnapshotSaved, Subject},
+    limits::check_key,
+    snapshot::{SnapshotPlace, SnapshotSaved, Subject, check_at},
 };
 
 /// A change of snapshots.
@@ -62,6 +63,14 @@ pub struct SnapshotData {
 }
 
 impl SnapshotData {
+    /// Checks what comes from elsewhere: names, place, the container's header.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.subject.check()?;
+        check_at(self.at)?;
+        self.schema.as_deref().map_or(Ok(()), |schema| check_key("schema", schema))?;
+        Header::parse(&self.container).map(drop)
+    }
+
     /// Where it belongs.
     #[must_use]
     pub fn place(&self) -> SnapshotPlace {

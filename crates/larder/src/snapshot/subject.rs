@@ -123,7 +123,7 @@ subjects! {
 }
 
 /// A place to save at: some event's.
-pub(super) fn check_at(at: u64) -> Result<()> {
+pub(crate) fn check_at(at: u64) -> Result<()> {
     if at == 0 {
         return Err(crate::Error::invalid("at", "0; the first event is 1"));
     }

@@ -11,12 +11,13 @@ use super::{
     io_error,
 };
 use crate::{
-    backend::{Backend, HistoryRead, HistoryRow},
+    backend::{Backend, HistoryRead, HistoryRow, SnapshotSource, SnapshotsRead},
     error::{Error, ErrorKind, Result},
     event::Position,
 };
 
 const PAGE_ROWS: usize = 500;
+const PAGE_BYTES: usize = 4 << 20;
 
 /// Writes lines, and keeps a checksum over them.
 struct Lines<W: Write> {
@@ -49,7 +50,7 @@ pub(super) async fn export<W: Write>(
     lines.write(&Line::LarderExport { version: VERSION, written_by })?;
     let mut exported = Transferred::default();
     for info in known.iter().filter(|info| options.includes(&info.log)) {
-        let mut log = LogExport::start(backend, &info.log, info.head).await?;
+        let mut log = LogExport::start(backend, &info.log).await?;
         log.write(&mut lines, &options, exported.rows()).await?;
         exported.logs.push(log.counted);
     }
@@ -59,7 +60,7 @@ pub(super) async fn export<W: Write>(
     Ok(exported)
 }
 
-/// One log, as it is at the start: what comes later is left out.
+/// One log, as it is when its snapshots are written: what comes later is left out.
 struct LogExport<'a> {
     backend: &'a dyn Backend,
     log: Arc<str>,
@@ -69,10 +70,36 @@ struct LogExport<'a> {
 }
 
 impl<'a> LogExport<'a> {
-    async fn start(backend: &'a dyn Backend, name: &str, head: Position) -> Result<Self> {
+    async fn start(backend: &'a dyn Backend, name: &str) -> Result<Self> {
         let log: Arc<str> = name.into();
         let marks = marks(backend, &log).await?;
-        Ok(Self { backend, log, head, marks, counted: TransferredLog::new(name) })
+        Ok(Self { backend, log, head: Position::START, marks, counted: TransferredLog::new(name) })
+    }
+
+    /// Writes the snapshots, and only then looks for the head: so none of them lies beyond it, and, as long as nothing
+    /// is compacted meanwhile, what was compacted stays covered though old ones make way for new ones.
+    async fn write_snapshots<W: Write>(&mut self, lines: &mut Lines<W>) -> Result<()> {
+        let mut request = SnapshotsRead {
+            source: SnapshotSource::Log(self.log.clone()),
+            after: None,
+            limit: Some(PAGE_ROWS),
+            max_bytes: Some(PAGE_BYTES),
+            descending: false,
+        };
+        loop {
+            let page = self.backend.read_snapshots(request.clone()).await?;
+            for snapshot in &page.snapshots {
+                self.counted.count(None, false);
+                lines.write(&Line::of_snapshot(snapshot))?;
+            }
+            request.after = page.next;
+            if request.after.is_none() {
+                break;
+            }
+        }
+        let info = self.backend.log_info(self.log.clone()).await?;
+        self.head = info.map_or(Position::START, |info| info.head);
+        Ok(())
     }
 
     async fn write<W: Write>(
@@ -82,6 +109,7 @@ impl<'a> LogExport<'a> {
         rows_before: u64,
     ) -> Result<()> {
         lines.write(&Line::Log { name: (&*self.log).into() })?;
+        self.write_snapshots(lines).await?;
         let mut after = None;
         let mut ended = false;
         loop {
@@ -108,7 +136,7 @@ impl<'a> LogExport<'a> {
         Ok(())
     }
 
-    /// The row as it was at the start, if it was there.
+    /// The row as it was at the head, if it was there.
     fn as_of_start(&self, row: HistoryRow) -> Option<HistoryRow> {
         let head = self.head;
         match row {

@@ -12,17 +12,25 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
-    backend::{AppendId, HistoryRow},
+    backend::{AppendId, HistoryRow, SnapshotData, StoredSnapshot},
     clock::micros_since_epoch,
     error::{Error, Result},
     event::{Event, NewEvent, Payload, Position},
     event_log::Appended,
     limits::{Limits, check_event_type, check_key, check_tag},
     query::AppendCondition,
+    snapshot::Subject,
 };
 
 /// The version that is written, and the newest that is read.
 pub(super) const VERSION: u32 = 1;
+
+/// What a line within a log holds.
+#[derive(Debug)]
+pub(super) enum Row {
+    History(HistoryRow),
+    Snapshot(StoredSnapshot),
+}
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +40,16 @@ pub(super) enum Line<'a> {
     LarderExport { version: u32, written_by: Cow<'a, str> },
     /// Starts a log.
     Log { name: Cow<'a, str> },
+    /// A snapshot of a stream or of a named query.
+    Snapshot {
+        kind: Cow<'a, str>,
+        subject: Cow<'a, str>,
+        at: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        schema: Option<Cow<'a, str>>,
+        recorded_at_us: u64,
+        container_hex: Cow<'a, str>,
+    },
     /// A stream's mark.
     Stream { stream: Cow<'a, str>, compacted_through: u64, compacted_position: u64 },
     /// A visible event.
@@ -159,9 +177,7 @@ impl<'a> EventLine<'a> {
             None if self.seq_nr == 0 => None,
             _ => return Err(Error::invalid("export", "`stream` and `seq_nr` belong together")),
         };
-        let recorded_at = SystemTime::UNIX_EPOCH
-            .checked_add(Duration::from_micros(self.recorded_at_us))
-            .ok_or_else(|| Error::invalid("export", "`recorded_at_us` is out of range"))?;
+        let recorded_at = time(self.recorded_at_us)?;
         let position = checked_position(self.position)?;
         Ok(Event::recorded(log.clone(), position, stream, recorded_at, event.into_data(limits)?))
     }
@@ -200,9 +216,34 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// The line of a snapshot.
+    pub(super) fn of_snapshot(snapshot: &'a StoredSnapshot) -> Self {
+        let StoredSnapshot { data, recorded_at } = snapshot;
+        Self::Snapshot {
+            kind: data.subject.kind().into(),
+            subject: data.subject.name().into(),
+            at: data.at,
+            schema: data.schema.as_deref().map(Cow::from),
+            recorded_at_us: micros_since_epoch(*recorded_at),
+            container_hex: hex(&data.container).into(),
+        }
+    }
+
     /// The row of a line, checked; `None` for a line that is no row of a log.
-    pub(super) fn into_row(self, log: &Arc<str>, limits: &Limits) -> Result<Option<HistoryRow>> {
-        Ok(Some(match self {
+    pub(super) fn into_row(self, log: &Arc<str>, limits: &Limits) -> Result<Option<Row>> {
+        Ok(Some(Row::History(match self {
+            Self::Snapshot { kind, subject, at, schema, recorded_at_us, container_hex } => {
+                let subject = Subject::of_kind(&kind, subject.into_owned());
+                let data = SnapshotData {
+                    log: log.clone(),
+                    subject: subject.ok_or_else(|| Error::invalid("export", "an unknown kind of subject"))?,
+                    at,
+                    schema: schema.map(Cow::into_owned),
+                    container: bytes_of(&container_hex)?,
+                };
+                data.check()?;
+                return Ok(Some(Row::Snapshot(StoredSnapshot { data, recorded_at: time(recorded_at_us)? })));
+            }
             Self::Stream { stream, compacted_through, compacted_position } => {
                 check_key("stream", &stream)?;
                 HistoryRow::Stream {
@@ -240,8 +281,14 @@ impl<'a> Line<'a> {
                 audits_conditions,
             },
             Self::LarderExport { .. } | Self::Log { .. } | Self::End { .. } => return Ok(None),
-        }))
+        })))
     }
+}
+
+fn time(micros: u64) -> Result<SystemTime> {
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_micros(micros))
+        .ok_or_else(|| Error::invalid("export", "`recorded_at_us` is out of range"))
 }
 
 fn checked_position(number: u64) -> Result<Position> {

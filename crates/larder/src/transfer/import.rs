@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     TransferOptions, Transferred, TransferredLog,
-    format::{Line, VERSION, position_of},
+    format::{Line, Row, VERSION, position_of},
     io_error,
 };
 use crate::{
-    backend::{Backend, CommitRequest, HistoryRow, Operation},
+    backend::{Backend, CommitRequest, HistoryRow, Operation, SnapshotOperation},
     error::{Error, ErrorKind, Result},
     limits::{Limits, check_name},
 };
@@ -37,7 +37,8 @@ pub(super) async fn import(
     options: TransferOptions,
     reader: impl BufRead,
 ) -> Result<Transferred> {
-    let mut import = Import { backend, options, chunk: Vec::new(), bytes: 0, committed_line: 0 };
+    let (chunk, snapshots) = (Vec::new(), Vec::new());
+    let mut import = Import { backend, options, chunk, snapshots, bytes: 0, committed_line: 0 };
     let mut lines = Lines::new(reader, limits);
     let read = import.run(&mut lines).await;
     read.map_err(|error| error.with("committed line", import.committed_line.to_string()))?;
@@ -50,6 +51,7 @@ struct Import<'a> {
     backend: &'a dyn Backend,
     options: TransferOptions,
     chunk: Vec<HistoryRow>,
+    snapshots: Vec<Operation>,
     bytes: usize,
     committed_line: u64,
 }
@@ -61,10 +63,15 @@ impl Import<'_> {
             if !self.options.includes(&log) {
                 continue;
             }
-            let ends = matches!(row, HistoryRow::Log { .. });
+            let ends = matches!(row, Row::History(HistoryRow::Log { .. }));
             self.bytes += lines.line.len();
-            self.chunk.push(row);
-            if ends || self.chunk.len() >= CHUNK_ROWS || self.bytes >= CHUNK_BYTES {
+            match row {
+                Row::History(row) => self.chunk.push(row),
+                Row::Snapshot(snapshot) => {
+                    self.snapshots.push(Operation::Snapshot(SnapshotOperation::Restore(snapshot)));
+                }
+            }
+            if ends || self.chunk.len() + self.snapshots.len() >= CHUNK_ROWS || self.bytes >= CHUNK_BYTES {
                 self.commit(log, lines.number).await?;
                 self.options.progress.report(lines.found.rows(), 0);
             }
@@ -81,7 +88,10 @@ impl Import<'_> {
     async fn commit(&mut self, log: Arc<str>, line: u64) -> Result<()> {
         self.bytes = 0;
         let rows = mem::take(&mut self.chunk);
-        let operations = vec![Operation::Restore { log: log.clone(), rows }];
+        let mut operations = mem::take(&mut self.snapshots);
+        if !rows.is_empty() {
+            operations.push(Operation::Restore { log: log.clone(), rows });
+        }
         let request = CommitRequest { id: None, operations, on_callers_thread: false };
         self.backend.commit(request).await.map_err(|error| error.with("log", &*log))?;
         self.committed_line = line;
@@ -120,8 +130,8 @@ impl<'a, R: BufRead> Lines<'a, R> {
         self.found.logs.last().map(|log| log.log.as_str().into()).ok_or_else(|| bad("a row outside of a log"))
     }
 
-    /// The next row of a log; `None` at the end of the export.
-    fn next(&mut self) -> Result<Option<HistoryRow>> {
+    /// The next row, or snapshot, of a log; `None` at the end of the export.
+    fn next(&mut self) -> Result<Option<Row>> {
         loop {
             let crc_before = self.crc;
             if !self.read_line()? {
@@ -142,8 +152,9 @@ impl<'a, R: BufRead> Lines<'a, R> {
 
     /// Reads a line, but no more of it than a line can have.
     fn read_line(&mut self) -> Result<bool> {
-        // Escaped text takes six bytes for one at most, in the payload and in the metadata.
-        let longest = self.limits.payload_bytes as u64 * 12 + (1 << 20);
+        // Escaped text takes six bytes for one at most, in the payload and in the metadata; a container takes two.
+        let event = self.limits.payload_bytes as u64 * 12;
+        let longest = event.max(self.limits.snapshot_bytes as u64 * 2) + (1 << 20);
         self.line.clear();
         self.number += 1;
         let mut bounded = (&mut self.reader).take(longest);
@@ -157,7 +168,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
     }
 
     /// Takes the line that was read.
-    fn step(&mut self, crc_before: u32) -> Result<Option<HistoryRow>> {
+    fn step(&mut self, crc_before: u32) -> Result<Option<Row>> {
         let line: Line<'_> = match serde_json::from_slice(&self.line) {
             Ok(line) => line,
             Err(error) => return Err(self.unreadable(&error)),
@@ -198,11 +209,12 @@ impl<'a, R: BufRead> Lines<'a, R> {
         Ok(None)
     }
 
-    fn count(&mut self, row: &HistoryRow) {
+    fn count(&mut self, row: &Row) {
+        let history = if let Row::History(row) = row { Some(row) } else { None };
         if let Some(log) = self.found.logs.last_mut() {
-            log.count(position_of(row), matches!(row, HistoryRow::Event(_)));
+            log.count(history.and_then(position_of), matches!(history, Some(HistoryRow::Event(_))));
         }
-        if matches!(row, HistoryRow::Log { .. }) {
+        if matches!(history, Some(HistoryRow::Log { .. })) {
             self.stage = Stage::Between;
         }
     }

@@ -57,6 +57,10 @@ fn filled() -> Store {
     log.append("gone", 0, [NewEvent::json("D", "1").tag("t:3")]).wait().unwrap();
     log.compact("gone", 1).wait().unwrap();
     log.compact("s", 1).wait().unwrap();
+    let snapshots = log.snapshots();
+    snapshots.save("s", 3, &[1, 2, 3]).schema("v1").wait().unwrap();
+    let keyring = format!("key {}", "ab".repeat(32)).parse().unwrap();
+    snapshots.codec(crate::Codec::none().encrypted(keyring)).save("gone", 1, "a secret").wait().unwrap();
     store.event_log("other").unwrap().append("x", 0, [NewEvent::json("E", "2")]).wait().unwrap();
     store
 }
@@ -202,4 +206,49 @@ fn a_compaction_meanwhile_is_no_silent_hole() {
     assert!(matches!(error.kind(), ErrorKind::HistoryCompacted { .. }), "{error}");
     assert!(check_export(&*bytes.bytes(), &Limits::default()).is_err());
     assert!(check_export(&*exported(&store), &Limits::default()).is_ok());
+}
+
+#[test]
+fn snapshots_come_along_as_they_are() {
+    let (original, copy) = (filled(), Store::memory());
+    let bytes = exported(&original);
+    assert!(!String::from_utf8(bytes.clone()).unwrap().contains("a secret"));
+    import(&copy, &bytes).unwrap();
+    assert_eq!(copy.snapshots().wait().unwrap(), original.snapshots().wait().unwrap());
+    let snapshots = copy.event_log("orders").unwrap().snapshots();
+    let found = snapshots.latest_for("s", "v1").wait().unwrap().unwrap();
+    assert_eq!(found.decode::<Vec<u32>>().unwrap(), [1, 2, 3]);
+    assert!(matches!(snapshots.latest("gone").wait().unwrap_err().kind(), ErrorKind::WrongKey { .. }));
+    let keyring = format!("key {}", "ab".repeat(32)).parse().unwrap();
+    let snapshots = snapshots.codec(crate::Codec::none().encrypted(keyring));
+    assert_eq!(snapshots.latest("gone").wait().unwrap().unwrap().decode::<String>().unwrap(), "a secret");
+}
+
+#[test]
+fn another_snapshot_at_a_place_is_not_overwritten() {
+    let copy = Store::memory();
+    let snapshots = copy.event_log("orders").unwrap().snapshots();
+    snapshots.save("s", 3, "mine").wait().unwrap();
+    let error = import(&copy, &exported(&filled())).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidArgument { field: "import", .. }), "{error:?}");
+    assert_eq!(snapshots.latest("s").wait().unwrap().unwrap().decode::<String>().unwrap(), "mine");
+    assert_eq!(snapshots.latest("gone").wait().unwrap(), None);
+}
+
+#[test]
+fn a_snapshot_from_elsewhere_is_checked() {
+    let good = String::from_utf8(exported(&filled())).unwrap();
+    for (from, to) in [
+        (r#""kind":"stream""#, r#""kind":"strum""#),
+        (r#""at":3,"#, r#""at":0,"#),
+        (r#""schema":"v1""#, r#""schema":"""#),
+        (r#""container_hex":"4c534e01"#, r#""container_hex":"4c534e09"#),
+        (r#""container_hex":"4c534e01"#, r#""container_hex":"zz"#),
+    ] {
+        assert!(good.contains(from), "{from}: {good}");
+        let copy = Store::memory();
+        let bad = good.replacen(from, to, 1);
+        assert!(import(&copy, bad.as_bytes()).is_err(), "{to}");
+        assert_eq!(copy.snapshots().wait().unwrap().items, []);
+    }
 }

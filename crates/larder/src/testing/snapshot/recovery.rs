@@ -253,7 +253,9 @@ pub(in crate::testing) fn sn_08_compaction_meanwhile_is_no_hole(fixture: &dyn Fi
     assert_eq!((recovered.state, recovered.snapshot_at), (vec![40, 5], Some(4)));
     // Without a new snapshot, it is what it looks like.
     let theirs = log.clone();
-    let meanwhile = move || drop(theirs.compact("s", 5).wait().expect("it is compacted"));
+    let meanwhile = move || {
+        theirs.compact("s", 5).wait().expect("it is compacted");
+    };
     refused!(recover(&between(&store, None, meanwhile)?, "s"), ErrorKind::Corrupted);
     assert!(snapshots(&store)?.latest("s").wait()?.is_some());
     Ok(())

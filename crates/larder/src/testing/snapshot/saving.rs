@@ -52,9 +52,10 @@ pub(in crate::testing) fn sn_01_streams_queries_and_logs_are_apart(fixture: &dyn
     assert_eq!(told(here.latest(Subject::query("a")).wait()?), some(2, "\"query\""));
     assert_eq!(told(there.latest(String::from("a")).wait()?), some(4, "\"elsewhere\""));
     assert_eq!(here.delete("a", 9).wait()?, 1);
+    let a = String::from("a");
     assert_eq!(told(here.latest(Subject::query("a")).wait()?), some(2, "\"query\""));
-    assert_eq!(told(here.latest(&Subject::stream("aa")).wait()?), some(3, "\"longer\""));
-    assert_eq!(told(there.latest(&String::from("a")).wait()?), some(4, "\"elsewhere\""));
+    assert_eq!(told(here.latest(Subject::stream("aa")).wait()?), some(3, "\"longer\""));
+    assert_eq!(told(there.latest(&a).wait()?), some(4, "\"elsewhere\""));
     Ok(())
 }
 
