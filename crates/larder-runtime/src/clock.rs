@@ -12,6 +12,11 @@ use std::{fmt, time::SystemTime};
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time of day.
     fn now(&self) -> SystemTime;
+
+    /// Whether the time passes only when somebody sets it: whoever waits for a time then looks again and again.
+    fn is_set_by_hand(&self) -> bool {
+        false
+    }
 }
 
 /// The operating system's clock.

@@ -58,4 +58,8 @@ impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn is_set_by_hand(&self) -> bool {
+        true
+    }
 }

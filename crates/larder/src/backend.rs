@@ -29,6 +29,7 @@ pub use self::snapshot::{
 
 use crate::{
     bus::Bus,
+    clock::Clock,
     error::Result,
     event::{Event, Payload, Position},
     event_log::{Appended, Compacted, Expected, LogInfo, StreamInfo, Trimmed},
@@ -145,6 +146,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Where commits are announced.
     fn bus(&self) -> &Bus;
+
+    /// Where the backend reads the time.
+    fn clock(&self) -> &Arc<dyn Clock>;
 
     /// Ends all work. Idempotent; every other call is `Closed` afterwards.
     fn close(&self) -> BoxFuture<'_, Result<()>>;

@@ -12,10 +12,13 @@ pub use self::{
     answer::{Appended, BulkEvent, Compacted, Expected, Loaded, LogInfo, StreamInfo, Trimmed},
     kind::{Append, AuditConditions, Compact, DropLog, Forget, RaiseMark, Trim},
 };
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::{
     backend::{
         AppendOperation, CommitRequest, EventData, EventRead, EventSource, Operation, Outcome, StreamsRead,
     },
+    decider::{Decider, Executor, ScopedDecider, ScopedExecutor},
     error::{Error, Result},
     event::{Event, NewEvent, Position},
     limits::{check_key, check_name, check_number},
@@ -341,6 +344,32 @@ impl EventLog {
     /// Those of any commit.
     pub fn drop_log(&self) -> Write<DropLog> {
         Write::new(self.store.clone(), Ok(Operation::DropLog { log: self.log.clone() }))
+    }
+
+    /// Executes a decider's commands on the log's streams: see [`Decider`].
+    pub fn decider<D>(&self, decider: D) -> Executor<D>
+    where
+        D: Decider<State: Send + 'static, Event: Serialize + DeserializeOwned + Send + Sync + 'static>
+            + Send
+            + Sync
+            + 'static,
+        D::Command: Send + Sync + 'static,
+        D::Rejection: Send + 'static,
+    {
+        Executor::new(self.clone(), decider)
+    }
+
+    /// Executes the commands of a decider whose decisions span streams: see [`ScopedDecider`].
+    pub fn scoped_decider<D>(&self, decider: D) -> ScopedExecutor<D>
+    where
+        D: ScopedDecider<State: Send + 'static, Event: Serialize + DeserializeOwned + Send + Sync + 'static>
+            + Send
+            + Sync
+            + 'static,
+        D::Command: Send + Sync + 'static,
+        D::Rejection: Send + 'static,
+    {
+        ScopedExecutor::new(self.clone(), decider)
     }
 
     /// Starts or ends keeping the condition of each conditional append, so that `verify` can replay every

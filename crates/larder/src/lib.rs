@@ -48,6 +48,7 @@ mod bus;
 mod clock;
 mod codec;
 mod config;
+mod decider;
 mod error;
 mod event;
 mod event_log;
@@ -59,6 +60,7 @@ mod query_db;
 mod snapshot;
 mod store;
 mod subscription;
+mod timer;
 mod transfer;
 mod write_kind;
 
@@ -74,6 +76,7 @@ pub use bus::{Bus, Listener};
 pub use clock::{Clock, SystemClock};
 pub use codec::{Codec, EncryptionKey, Keyring};
 pub use config::{BackendConfig, Config, Durability, SnapshotOptions, SqliteConfig};
+pub use decider::{Decider, ExecuteError, Executed, Executor, ScopedDecider, ScopedExecutor};
 pub use error::{BoxError, Error, ErrorKind, MatchingEvent, Result};
 pub use event::{Event, NewEvent, Payload, Position};
 pub use event_log::{

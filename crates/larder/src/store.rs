@@ -23,6 +23,7 @@ use crate::{
     limits::Limits,
     operation::{Call, Write},
     query_db::{Define, QueryDb, QueryDbInfo, QueryDbSpec},
+    timer::Timer,
 };
 
 /// Everything an application keeps, in memory or in one file. Cheap to clone; clones are the same store.
@@ -54,6 +55,7 @@ struct Inner {
     state: Mutex<State>,
     /// Set once open, read without a lock.
     backend: OnceLock<Arc<dyn Backend>>,
+    timer: OnceLock<Timer>,
     closed: AtomicBool,
 }
 
@@ -146,6 +148,7 @@ impl Store {
             snapshots,
             state: Mutex::new(state),
             backend: OnceLock::new(),
+            timer: OnceLock::new(),
             closed: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -267,6 +270,12 @@ impl Store {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.closed.load(Ordering::SeqCst)
+    }
+
+    /// What wakes at times of the store's clock.
+    pub(crate) async fn timer(&self) -> Result<Timer> {
+        let backend = self.backend().await?;
+        Ok(self.inner.timer.get_or_init(|| Timer::new(backend.clock().clone())).clone())
     }
 
     /// The backend, if the store is open already.

@@ -54,6 +54,7 @@ mod config;
 mod event_log;
 mod failures;
 mod fixture;
+mod given;
 mod history;
 mod inventory;
 mod lists;
@@ -68,6 +69,7 @@ pub use clock::ManualClock;
 #[cfg(feature = "sqlite")]
 pub use fixture::SqliteFixture;
 pub use fixture::{Fixture, MemoryFixture, ScratchDir};
+pub use given::{Given, Then, When, given};
 pub use inventory::{Inventory, run};
 pub use wrapper::Wrapper;
 

@@ -245,6 +245,10 @@ impl Backend for MemoryBackend {
         &self.bus
     }
 
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             let state = self.lock().take();

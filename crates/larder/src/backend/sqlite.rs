@@ -60,6 +60,7 @@ use super::{
 };
 use crate::{
     bus::Bus,
+    clock::Clock,
     config::{Config, SqliteConfig},
     error::{Error, ErrorKind, Result},
     event::Event,
@@ -228,6 +229,10 @@ impl Backend for SqliteBackend {
 
     fn bus(&self) -> &Bus {
         &self.shared.bus
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

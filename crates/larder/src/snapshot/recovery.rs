@@ -240,7 +240,7 @@ impl Snapshots {
     }
 
     /// The first event that matches, between these positions, that conditions see and reads do not.
-    async fn hidden_match(
+    pub(crate) async fn hidden_match(
         &self,
         query: &Query,
         above: Position,

@@ -9,6 +9,7 @@ use crate::{
         StreamsRead, VerifyReport,
     },
     bus::Bus,
+    clock::Clock,
     error::Result,
     event::Event,
     event_log::{LogInfo, StreamInfo},
@@ -48,6 +49,11 @@ macro_rules! wrapper {
             fn bus(&self) -> &Bus {
                 self.inner().bus()
             }
+
+            /// See [`Backend::clock`].
+            fn clock(&self) -> &Arc<dyn Clock> {
+                self.inner().clock()
+            }
             $(
                 #[doc = concat!("See [`Backend::", stringify!($name), "`].")]
                 fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, Result<$answer>> {
@@ -59,6 +65,10 @@ macro_rules! wrapper {
         impl<T: Wrapper> Backend for T {
             fn bus(&self) -> &Bus {
                 Wrapper::bus(self)
+            }
+
+            fn clock(&self) -> &Arc<dyn Clock> {
+                Wrapper::clock(self)
             }
             $(
                 fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, Result<$answer>> {
