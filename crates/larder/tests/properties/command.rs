@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use proptest::{collection::vec, option, prelude::*};
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot;
+
 pub(crate) const LOGS: [&str; 2] = ["orders", "Orders:2_a.b-c"];
 pub(crate) const STREAMS: [&str; 4] = ["order-1", "ORDER-1", "it's \"ü\" 100%", "z"];
 pub(crate) const TYPES: [&str; 3] = ["Placed", "Shipped", "placed"];
@@ -90,6 +92,7 @@ pub(crate) enum Operation {
     Restore {
         log: usize,
     },
+    Snapshot(snapshot::Change),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -130,6 +133,7 @@ pub(crate) enum Command {
         log: usize,
         stream: usize,
     },
+    Snapshots(snapshot::Look),
     Stats,
     Verify,
     History {
@@ -169,6 +173,7 @@ pub(crate) fn command(scale: Scale) -> impl Strategy<Value = Command> {
             |(log, after, limit, descending)| Command::Streams { log, after, limit, descending }
         ),
         2 => (log(), stream()).prop_map(|(log, stream)| Command::Infos { log, stream }),
+        8 => snapshot::look().prop_map(Command::Snapshots),
         1 => Just(Command::Stats),
         1 => Just(Command::Verify),
         1 => (log(), history_limit).prop_map(|(log, limit)| Command::History { log, limit }),
@@ -208,6 +213,7 @@ fn operation(scale: Scale) -> impl Strategy<Value = Operation> {
         1 => log().prop_map(|log| Operation::DropLog { log }),
         1 => (log(), any::<bool>()).prop_map(|(log, enabled)| Operation::AuditConditions { log, enabled }),
         1 => log().prop_map(|log| Operation::Restore { log }),
+        10 => snapshot::change().prop_map(Operation::Snapshot),
     ]
 }
 

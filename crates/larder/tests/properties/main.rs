@@ -14,6 +14,7 @@ mod command;
 mod mutant;
 mod peer;
 mod run;
+mod snapshot;
 mod sqlite;
 mod subject;
 mod world;

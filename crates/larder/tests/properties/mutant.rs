@@ -2,7 +2,10 @@
 
 use larder::{
     Config, Event, Expected, Page, Position, Result,
-    backend::{Backend, BoxFuture, CommitReply, CommitRequest, EventRead, Operation, memory::MemoryBackend},
+    backend::{
+        Backend, BoxFuture, CommitReply, CommitRequest, EventRead, Operation, SnapshotOperation,
+        SnapshotRead, StoredSnapshot, container_digest, memory::MemoryBackend,
+    },
     testing::Wrapper,
 };
 
@@ -29,10 +32,18 @@ pub(crate) enum Fault {
     IgnoresDirection,
     /// Imports events without the index of their ids.
     RestoresWithoutIds,
+    /// Keeps one snapshot more than it should.
+    PrunesTooLittle,
+    /// Finds the snapshot at the place that it should be before.
+    FindsThePlaceItself,
+    /// Does not look at schemas.
+    IgnoresSchemas,
+    /// Replaces a snapshot that is not the expected one.
+    ReplacesWhatever,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::IgnoresConditions,
         Self::IncludesAfter,
         Self::IgnoresHeads,
@@ -43,6 +54,10 @@ impl Fault {
         Self::IgnoresLimits,
         Self::IgnoresDirection,
         Self::RestoresWithoutIds,
+        Self::PrunesTooLittle,
+        Self::FindsThePlaceItself,
+        Self::IgnoresSchemas,
+        Self::ReplacesWhatever,
     ];
 }
 
@@ -59,7 +74,10 @@ impl Mutant {
     }
 
     async fn commit_broken(&self, mut request: CommitRequest) -> Result<CommitReply> {
-        request.operations.iter_mut().for_each(|operation| self.break_operation(operation));
+        for operation in &mut request.operations {
+            self.break_operation(operation);
+            self.break_replacement(operation).await?;
+        }
         match self.fault {
             Fault::IgnoresBatchIds => request.id = None,
             Fault::CommitsInParts => return self.commit_in_parts(request).await,
@@ -91,12 +109,30 @@ impl Mutant {
                     condition.after = after(condition.after);
                 }
             }
+            (Operation::Snapshot(SnapshotOperation::Save { keep, .. }), Fault::PrunesTooLittle) => {
+                *keep = if *keep == 0 { 0 } else { keep.saturating_add(1) };
+            }
             (Operation::Append(append), Fault::IgnoresHeads) => append.expected = Expected::Any,
             (Operation::Restore { rows, .. }, Fault::RestoresWithoutIds) => {
                 rows.retain(|row| !matches!(row, larder::backend::HistoryRow::AppendId(_)));
             }
             _ => {}
         }
+    }
+
+    async fn break_replacement(&self, operation: &mut Operation) -> Result<()> {
+        if let (
+            Operation::Snapshot(SnapshotOperation::Replace { place, digest, .. }),
+            Fault::ReplacesWhatever,
+        ) = (operation, self.fault)
+        {
+            let (log, subject, before) = (place.log.clone(), place.subject.clone(), Some(place.at + 1));
+            let request = SnapshotRead { log, subject, before, schema: None };
+            if let Some(found) = self.inner.read_snapshot(request).await? {
+                *digest = container_digest(&found.data.container);
+            }
+        }
+        Ok(())
     }
 
     async fn commit_in_parts(&self, request: CommitRequest) -> Result<CommitReply> {
@@ -131,6 +167,15 @@ impl Wrapper for Mutant {
 
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
         Box::pin(self.commit_broken(request))
+    }
+
+    fn read_snapshot(&self, mut request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>> {
+        match self.fault {
+            Fault::FindsThePlaceItself => request.before = request.before.map(|before| before + 1),
+            Fault::IgnoresSchemas => request.schema = None,
+            _ => {}
+        }
+        self.inner.read_snapshot(request)
     }
 
     fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {

@@ -6,7 +6,7 @@ use larder::{
     Error, ErrorKind, Event, LogInfo, Page, Position, Query, QueryItem, Result, StreamInfo, Uuid,
     backend::{
         Backend, CommitReply, CommitRequest, EventRead, EventSource, HistoryRead, HistoryRow, LogStats,
-        Operation, Progress, StreamsRead,
+        Operation, Progress, SnapshotStats, StreamsRead,
     },
     wait,
 };
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::peer::{Peer, Request};
 use crate::{
     command::{Command, LOGS, STREAMS, TAGS, TYPES},
+    snapshot::{self, Seen},
     subject::{Engine, ManualClock},
     world::World,
 };
@@ -57,8 +58,9 @@ enum Answer {
     EventPages(Vec<Page<Event>>),
     Streams(Page<StreamInfo>),
     Infos { logs: Vec<LogInfo>, log: Option<LogInfo>, stream: Option<StreamInfo> },
-    Stats(Vec<LogStats>),
-    Verified { conditions: u64, problems: Vec<String> },
+    Snapshots(Seen),
+    Stats(Vec<LogStats>, SnapshotStats),
+    Verified { conditions: u64, snapshots: u64, problems: Vec<String> },
     History(Vec<HistoryRow>),
 }
 
@@ -156,6 +158,7 @@ impl Pair {
             Command::Infos { log, stream } => {
                 self.both(mine, |backend| infos(backend, LOGS[*log], STREAMS[*stream]))
             }
+            Command::Snapshots(look) => self.both(mine, |backend| look.at(backend).map(Answer::Snapshots)),
             Command::Stats => self.both(mine, stats),
             Command::Verify => self.both(mine, verify),
             Command::History { log, limit } => {
@@ -222,6 +225,9 @@ impl Pair {
         let memory = Engine::Memory.open(&self.file, &self.clock);
         let other = self.engine.open(&self.file("copy.db"), &self.clock);
         for (from, to) in [(&self.oracle, &other), (&self.other, &memory)] {
+            let operations = snapshot::restoring(&**from).map_err(|error| error.to_string())?;
+            let request = CommitRequest { id: None, operations, on_callers_thread: true };
+            wait(to.commit(request)).map_err(|error| format!("restoring snapshots: {error}"))?;
             for log in LOGS {
                 let rows = history(&**from, log, 3).map_err(|error| error.to_string())?;
                 for rows in rows.chunks(4) {
@@ -251,6 +257,7 @@ fn same<T: PartialEq + Debug>(oracle: &T, other: &T) -> Result<(), String> {
 /// Everything that can be asked of a store.
 fn dump(backend: &dyn Backend) -> Result<Vec<Answer>, Failure> {
     let mut answers = vec![stats(backend)?, verify(backend)?];
+    answers.push(Answer::Snapshots(Seen::All(snapshot::everything(backend)?)));
     for log in LOGS {
         answers.push(Answer::History(history(backend, log, 100)?));
         for stream in STREAMS {
@@ -269,14 +276,15 @@ fn infos(backend: &dyn Backend, log: &str, stream: &str) -> Result<Answer> {
 }
 
 fn stats(backend: &dyn Backend) -> Result<Answer> {
-    wait(backend.stats()).map(|stats| Answer::Stats(stats.logs))
+    wait(backend.stats()).map(|stats| Answer::Stats(stats.logs, stats.snapshots))
 }
 
 fn verify(backend: &dyn Backend) -> Result<Answer> {
     let report = wait(backend.verify(Progress::default()))?;
     let problems = report.findings.iter().map(ToString::to_string).collect();
     // How many rows an engine has looked at is its own affair.
-    Ok(Answer::Verified { conditions: report.conditions, problems })
+    let (conditions, snapshots) = (report.conditions, report.snapshots);
+    Ok(Answer::Verified { conditions, snapshots, problems })
 }
 
 /// All pages of a read, which must be well-formed.

@@ -69,6 +69,7 @@ impl World<'_> {
             Spec::AuditConditions { log, enabled } => {
                 Operation::AuditConditions { log: name(log), enabled: *enabled }
             }
+            Spec::Snapshot(change) => change.operation(self.oracle),
             Spec::Restore { log } => {
                 let rows = run::history(self.oracle, LOGS[1 - log], 100).expect("memory can be read");
                 Operation::Restore { log: name(log), rows }
