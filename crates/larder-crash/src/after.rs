@@ -75,7 +75,7 @@ fn check_retries(store: &Store, ledger: &Ledger, point: usize, contents: &Conten
 fn retry(store: &Store, step: &Step) -> Result<Option<Vec<larder::Appended>>, Violation> {
     let log = store.event_log(LOG).or_unusable("event_log")?;
     let Deed::Append { parts, once, as_future, .. } = &step.deed else { return Ok(None) };
-    match append(store, &log, parts, Expected::Any, once.as_deref(), *as_future) {
+    match append(store, &log, step.id, parts, Expected::Any, once.as_deref(), *as_future) {
         Ok(appended) => Ok(Some(appended)),
         Err(error) if matches!(error.kind(), ErrorKind::ConditionFailed { .. }) => Ok(None),
         Err(error) => Err(Violation::unusable("retry", &error)),

@@ -6,6 +6,7 @@ use larder::{Event, EventLog, Query, QueryItem, Store, backend::Progress};
 
 use crate::{
     ledger::{Answer, Fate, Ledger, Record},
+    snapshots,
     step::{BUCKETS, LOG, Name, Part, PlannedEvent, StepId, TYPES},
     violation::{OrUnusable, Promise, Violation},
 };
@@ -33,6 +34,7 @@ pub(crate) fn check_contents(store: &Store, ledger: &Ledger, point: usize) -> Re
     for record in records.values() {
         check_record(record, point, &contents, &marks)?;
     }
+    snapshots::check(&log, &contents, &records, point)?;
     drop(records);
     check_once(&contents)?;
     check_streams(&log, &contents, &marks)?;

@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use larder::{Config, ErrorKind, Event, NewEvent, Query, QueryItem, Store, backend::Progress};
+use larder::{Config, ErrorKind, Event, NewEvent, Query, QueryItem, Snapshot, Store, backend::Progress};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     failure::Failure,
     ledger::{Answer, Ledger},
     random::Random,
-    scratch,
+    scratch, snapshots,
     step::{BUCKETS, LOG, Step, StepId, TYPES},
     violation::{OrUnusable, Promise, Violation},
     writer::{Witness, Writer, no_such_tag},
@@ -369,6 +369,7 @@ fn may_refuse(call: &str, error: &larder::Error) -> Result<(), Violation> {
 struct Answers {
     events: BTreeMap<String, larder::Result<Vec<Event>>>,
     numbers: BTreeMap<String, larder::Result<String>>,
+    snapshots: BTreeMap<String, larder::Result<Vec<Snapshot>>>,
 }
 
 /// How the answers of a damaged store differ.
@@ -387,7 +388,8 @@ impl Difference {
 
 impl Answers {
     fn of(store: &Store) -> Self {
-        let mut answers = Self { events: BTreeMap::new(), numbers: BTreeMap::new() };
+        let mut answers =
+            Self { events: BTreeMap::new(), numbers: BTreeMap::new(), snapshots: BTreeMap::new() };
         answers.numbers.insert("logs".into(), store.logs().wait().map(|logs| format!("{logs:?}")));
         let Ok(log) = store.event_log(LOG) else { return answers };
         let mut ask = |name: String, read: larder::Read<Event>| {
@@ -411,13 +413,20 @@ impl Answers {
         answers.numbers.insert("streams".into(), streams);
         let head = log.head("shared").wait().map(|head| head.to_string());
         answers.numbers.insert("head".into(), head);
+        let latest = |found: larder::Result<Option<Snapshot>>| found.map(|found| found.into_iter().collect());
+        let snapshots = log.snapshots();
+        answers.snapshots.insert("all snapshots".into(), snapshots::read_all(&log));
+        answers.snapshots.insert("latest snapshot".into(), latest(snapshots.latest("writer-0").wait()));
+        let of_schema = snapshots.latest_for("writer-0", "step").wait();
+        answers.snapshots.insert("latest snapshot of a schema".into(), latest(of_schema));
         answers
     }
 
     fn error(&self) -> Option<String> {
         let events = self.events.values().filter_map(|answer| answer.as_ref().err());
         let numbers = self.numbers.values().filter_map(|answer| answer.as_ref().err());
-        events.chain(numbers).next().map(ToString::to_string)
+        let snapshots = self.snapshots.values().filter_map(|answer| answer.as_ref().err());
+        events.chain(numbers).chain(snapshots).next().map(ToString::to_string)
     }
 
     fn compare(&self, original: &Self) -> Result<Difference, Violation> {
@@ -432,6 +441,25 @@ impl Answers {
                 Ok(events) => {
                     if let Some(missing) = compare_events(question, events, expected)? {
                         difference.missing = Some(missing);
+                    }
+                }
+            }
+        }
+        for (question, answer) in &self.snapshots {
+            let Some(Ok(expected)) = original.snapshots.get(question) else { continue };
+            match answer {
+                Err(error) => {
+                    may_refuse(question, error)?;
+                    difference.failed = true;
+                }
+                Ok(found) => {
+                    if let Some(wrong) = found.iter().find(|snapshot| snapshots::step_of(snapshot).is_none())
+                    {
+                        let what = format!("{question} answers a wrong snapshot: {wrong:?}");
+                        return Err(Violation::of(Promise::NothingGarbled, what));
+                    }
+                    if found != expected {
+                        difference.missing = Some(format!("{question}: one is missing"));
                     }
                 }
             }

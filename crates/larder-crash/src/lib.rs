@@ -25,6 +25,7 @@ pub mod image;
 pub mod images;
 pub mod kill;
 pub mod ledger;
+mod snapshots;
 pub mod step;
 pub mod trace;
 pub mod vfs;

@@ -6,6 +6,7 @@ use larder::{AppendCondition, Appended, ErrorKind, EventLog, Expected, Position,
 
 use crate::{
     ledger::Answer,
+    snapshots,
     step::{Deed, LOG, Part, Step, StepId},
 };
 
@@ -90,7 +91,8 @@ impl Writer {
                 Ok(Answer::Compacted(compacted.through))
             }
             Deed::Append { parts, once, as_future, .. } => {
-                let appended = append(&self.store, &self.log, parts, expected, once.as_deref(), *as_future)?;
+                let appended =
+                    append(&self.store, &self.log, step.id, parts, expected, once.as_deref(), *as_future)?;
                 for part in parts {
                     if let Some(head) = part.stream.as_ref().and_then(|stream| self.heads.get_mut(stream)) {
                         *head += part.events.len() as u64;
@@ -104,13 +106,14 @@ impl Writer {
     }
 }
 
-/// Appends a step's parts.
+/// Appends a step's parts; several in a batch, with a snapshot beside them.
 ///
 /// # Errors
 /// What the store answers.
 pub(crate) fn append(
     store: &Store,
     log: &EventLog,
+    step: StepId,
     parts: &[Part],
     expected: Expected,
     once: Option<&str>,
@@ -136,6 +139,7 @@ pub(crate) fn append(
     }
     let mut batch = store.batch();
     let slots: Vec<_> = parts.iter().map(|part| batch.add(write(part))).collect();
+    batch.add(snapshots::save(log, step));
     let committed = batch.commit().wait()?;
     Ok(slots.into_iter().map(|slot| committed[slot]).collect())
 }
