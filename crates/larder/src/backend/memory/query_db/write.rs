@@ -22,7 +22,9 @@ impl Transaction<'_> {
         let now = self.now;
         let outcome = match operation {
             QueryDbOperation::Define { query_db, spec } => {
-                self.query_db_or_new(&query_db).define(&spec)?;
+                // Before a dropped one begins again.
+                let exists = self.known_query_db(&query_db).is_some();
+                self.query_db_or_new(&query_db).define(&spec, exists)?;
                 return Ok(Outcome::Done);
             }
             QueryDbOperation::Drop { query_db } => {
@@ -42,6 +44,9 @@ impl Transaction<'_> {
             }
             QueryDbOperation::Save { query_db, item } => {
                 QueryDbOutcome::Saved(self.query_db_or_new(&query_db).save(item, now)?)
+            }
+            QueryDbOperation::SaveAll { items, .. } if items.is_empty() => {
+                QueryDbOutcome::AllSaved(Vec::new())
             }
             QueryDbOperation::SaveAll { query_db, items } => {
                 let state = self.query_db_or_new(&query_db);
@@ -156,8 +161,7 @@ impl QueryDbState {
         keys.len() as u64
     }
 
-    fn define(&mut self, spec: &QueryDbSpec) -> Result<()> {
-        let exists = self.exists();
+    fn define(&mut self, spec: &QueryDbSpec, exists: bool) -> Result<()> {
         let definition =
             if exists { self.definition.extended(spec)?.0 } else { Definition::new(spec.clone())? };
         if exists && definition.spec == self.definition.spec {
@@ -191,6 +195,7 @@ impl QueryDbState {
     fn clear(&mut self) {
         let dropped = Self { version: self.version, is_dropped: true, ..Self::new(self.name.clone()) };
         self.become_whole(dropped);
+        self.pending.clear();
     }
 
     /// Lets a dropped QueryDb begin again.
