@@ -9,6 +9,7 @@ mod backup;
 mod batch_id;
 mod candidates;
 mod checkpoint;
+mod checksum;
 mod collector;
 mod compaction;
 mod condition;
@@ -179,7 +180,7 @@ impl Backend for SqliteBackend {
     }
 
     fn query_dbs(&self) -> BoxFuture<'_, Result<Vec<QueryDbInfo>>> {
-        self.read(|shared| shared.pool.snapshot(query_db::infos))
+        self.read(query_db::infos)
     }
 
     fn query_db_info(&self, query_db: Arc<str>) -> BoxFuture<'_, Result<Option<QueryDbInfo>>> {
@@ -204,7 +205,7 @@ impl Backend for SqliteBackend {
     }
 
     fn read_changes(&self, request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
-        self.read(move |shared| query_db::read_changes(shared, &request))
+        self.read(move |shared| query_db::changes(shared, &request))
     }
 
     fn read_snapshot(&self, request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>> {

@@ -34,6 +34,10 @@ pub(super) enum Undo {
     Stream { log: Arc<str>, stream: String, before: Option<StreamState> },
     /// It added a posting.
     Posting { log: Arc<str>, key: Key },
+    /// It moved a QueryDb's version, and noted changes.
+    QueryDb { query_db: Arc<str>, version: u64, pending: usize },
+    /// It made a QueryDb.
+    NewQueryDb { query_db: Arc<str> },
 }
 
 impl Writer {
@@ -55,6 +59,12 @@ impl Writer {
                     None => self.log_mut(&log).streams.forget(&stream),
                 },
                 Undo::Posting { log, key } => self.log_mut(&log).tail.write().remove(&[key]),
+                Undo::QueryDb { query_db, version, pending } => {
+                    if let Some(known) = self.query_dbs.get_mut(&query_db) {
+                        known.take_back(version, pending);
+                    }
+                }
+                Undo::NewQueryDb { query_db } => drop(self.query_dbs.remove(&query_db)),
             }
         }
     }

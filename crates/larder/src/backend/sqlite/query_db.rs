@@ -1,24 +1,42 @@
-//! QueryDbs: a table for each, with a column for every field that an index names.
+//! QueryDbs in the file: a table for each, made when it comes to be, with an index for each of its definition's.
 //!
-//! Rust takes the key fields from an item once, when it is saved, so SQLite never looks into JSON, and every backend
-//! understands an item alike. The registry (the table `query_db`) is the authority on names, columns and versions.
+//! Values of index fields are kept in columns of their own: an item is parsed once, by the same code as in every
+//! backend, and SQLite never looks into its JSON.
 
-mod changes;
+#[cfg(test)]
+mod compare;
 mod define;
-mod item_row;
-mod layout;
+mod feed;
 mod read;
 mod registry;
+mod row;
+mod select;
+mod table;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod write;
 
-pub(super) use self::changes::read as read_changes;
-pub(super) use self::{
-    changes::Rings,
-    layout::Layouts,
-    read::{count_items, info, infos, load, page, stats},
-    verify::verify,
-    write::WriterQueryDb,
+use rusqlite::{
+    Statement, ToSql,
+    types::{ToSqlOutput, ValueRef},
 };
+
+pub(super) use self::{
+    feed::Feeds,
+    read::{Tables, changes, count_items, info, infos, load, page, stats},
+    verify::verify,
+    write::{WriterQueryDb, checks_first, is_plain},
+};
+
+/// Binds a value that is borrowed.
+fn bind(statement: &mut Statement<'_>, number: usize, value: ValueRef<'_>) -> rusqlite::Result<()> {
+    struct Borrowed<'a>(ValueRef<'a>);
+
+    impl ToSql for Borrowed<'_> {
+        fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+            Ok(ToSqlOutput::Borrowed(self.0))
+        }
+    }
+    statement.raw_bind_parameter(number, Borrowed(value))
+}

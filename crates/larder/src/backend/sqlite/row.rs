@@ -9,6 +9,7 @@ use rusqlite::{Row, types::ValueRef};
 use uuid::Uuid;
 
 use super::{
+    checksum::{Crc, length},
     place::{from_sql, position_of},
     postings::Indexed,
 };
@@ -103,7 +104,8 @@ pub(super) fn checksum(log: &str, stream: Option<&str>, columns: &Columns<'_>) -
         slot.copy_from_slice(&size.to_le_bytes());
     }
     head[52] = kind;
-    let mut crc = Crc::of(&head);
+    let mut crc = Crc::default();
+    crc.add(&head);
     for text in [log, stream.unwrap_or_default(), event_type, tags.unwrap_or_default()] {
         crc.add(text.as_bytes());
     }
@@ -111,46 +113,6 @@ pub(super) fn checksum(log: &str, stream: Option<&str>, columns: &Columns<'_>) -
         crc.add(bytes);
     }
     crc.finish()
-}
-
-/// A CRC-32C over many short pieces: they are gathered, because each call costs more than a short piece does.
-struct Crc {
-    crc: u32,
-    gathered: [u8; 192],
-    length: usize,
-}
-
-impl Crc {
-    fn of(head: &[u8; 53]) -> Self {
-        let mut gathered = [0; 192];
-        gathered[..head.len()].copy_from_slice(head);
-        Self { crc: 0, gathered, length: head.len() }
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        let end = self.length + bytes.len();
-        if let Some(room) = self.gathered.get_mut(self.length..end) {
-            room.copy_from_slice(bytes);
-            self.length = end;
-        } else {
-            self.flush();
-            self.crc = crc32c::crc32c_append(self.crc, bytes);
-        }
-    }
-
-    fn flush(&mut self) {
-        self.crc = crc32c::crc32c_append(self.crc, &self.gathered[..self.length]);
-        self.length = 0;
-    }
-
-    fn finish(mut self) -> i64 {
-        self.flush();
-        i64::from(self.crc)
-    }
-}
-
-fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX - 1)
 }
 
 /// An event's row as it was read, its checksum not yet compared.
@@ -261,7 +223,7 @@ impl<'a> StoredEvent<'a> {
     }
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str> {
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| Error::corrupted("text that is not UTF-8"))
 }
 

@@ -13,7 +13,7 @@ use futures_channel::oneshot;
 use super::{
     log_row::LogRow,
     postings::{Tail, Terms},
-    query_db::{Layouts, Rings},
+    query_db::{Feeds, Tables},
     queue::WriteQueue,
     reader::Pool,
     schema,
@@ -40,9 +40,10 @@ pub(super) struct Shared {
     pub pool: Pool,
     /// `None` once closed. Whoever holds it commits.
     pub writer: Mutex<Option<Writer>>,
-    /// What readers remember of QueryDbs.
-    pub layouts: Layouts,
-    pub rings: Rings,
+    /// The tables of QueryDbs, as readers remember them.
+    pub query_dbs: Tables,
+    /// The newest changes of QueryDbs.
+    pub feeds: Feeds,
     tails: Mutex<HashMap<i64, Arc<Tail>>>,
     poisoned: AtomicBool,
     /// How many handles are open: the last one to close closes the file.
@@ -68,8 +69,8 @@ impl Shared {
             queue: WriteQueue::default(),
             pool: Pool::new(sqlite.clone()),
             writer: Mutex::new(None),
-            layouts: Layouts::default(),
-            rings: Rings::default(),
+            query_dbs: Tables::default(),
+            feeds: Feeds::default(),
             tails: Mutex::default(),
             poisoned: AtomicBool::new(false),
             handles: AtomicUsize::new(1),

@@ -52,10 +52,11 @@ fn watch(weak: &Weak<Shared>, running: &Mutex<bool>) {
     }
 }
 
-/// A number that rises with every append to any log.
+/// A number that rises with every append to any log, and every change of a QueryDb.
 fn heads(shared: &Shared) -> Result<f64> {
     shared.pool.read(|connection| {
-        let mut statement = connection.prepare_cached("SELECT total(head) FROM log")?;
+        let sql = "SELECT (SELECT total(head) FROM log) + (SELECT total(version) FROM query_db)";
+        let mut statement = connection.prepare_cached(sql)?;
         Ok(statement.query_row([], |row| row.get(0))?)
     })
 }

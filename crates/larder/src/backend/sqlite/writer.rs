@@ -5,19 +5,29 @@ use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 use rusqlite::Connection;
 
 use super::{
-    append::Undo, batch_id, checkpoint::Checkpointer, error::is_full, postings::Merged,
-    query_db::WriterQueryDb, queue::Job, shared::Shared, snapshot::Pruning, sweep, writer_log::WriterLog,
+    append::Undo,
+    batch_id,
+    checkpoint::Checkpointer,
+    error::is_full,
+    postings::Merged,
+    query_db::{self, WriterQueryDb},
+    queue::Job,
+    shared::Shared,
+    snapshot::Pruning,
+    sweep,
+    writer_log::WriterLog,
 };
 use crate::{
-    backend::{CommitReply, CommitRequest, Operation, Outcome, QueryDbOperation},
+    backend::{CommitReply, CommitRequest, Operation, Outcome},
     clock::micros_since_epoch,
     error::{Error, ErrorKind, Result},
-    query_db::Change,
 };
 
 /// After another process has committed, this many groups leave it a gap.
 const YIELDING_GROUPS: u32 = 64;
 const YIELD: Duration = Duration::from_micros(400);
+/// How many QueryDbs are remembered between transactions.
+const QUERY_DBS: usize = 1_024;
 
 /// Why a batch, or a whole group, was not written.
 #[derive(Debug)]
@@ -59,8 +69,6 @@ pub(super) struct Writer {
     /// What a batch has changed in memory, to be taken back if it is refused and others are not.
     pub(super) undo: Option<Vec<Undo>>,
     pub(super) query_dbs: HashMap<Arc<str>, WriterQueryDb>,
-    /// Changes of QueryDbs whose definition the running transaction has changed since.
-    pub(super) put_down: Vec<(Arc<str>, Vec<Change>)>,
     /// The numbers of the logs that the running transaction has created.
     pub(super) created: Vec<i64>,
     /// The time of the running transaction, in microseconds since 1970.
@@ -83,7 +91,6 @@ impl Writer {
             connection,
             logs: HashMap::new(),
             query_dbs: HashMap::new(),
-            put_down: Vec::new(),
             undo: None,
             created: Vec::new(),
             now: 0,
@@ -201,8 +208,11 @@ impl Writer {
             self.yielding = YIELDING_GROUPS;
             self.sweeping = sweep::is_pending(&self.connection)?;
             self.logs.clear();
-            self.forget_query_dbs();
+            self.query_dbs.clear();
             self.data_version = version;
+        }
+        if self.query_dbs.len() > QUERY_DBS {
+            self.query_dbs.clear();
         }
         Ok(())
     }
@@ -215,7 +225,7 @@ impl Writer {
         let alone = requests.len() == 1;
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            let checks_first = self.checks_all_first(shared, request)?;
+            let checks_first = checks_first(request);
             match self.apply(shared, request, !alone && !checks_first) {
                 Ok(reply) => answers.push(Ok(reply)),
                 // What it wrote before it was refused goes with the transaction, which is its own.
@@ -227,16 +237,6 @@ impl Writer {
             }
         }
         Ok(answers)
-    }
-
-    /// Whether a batch leaves nothing behind when it is refused: a single append, guard or save checks before it
-    /// writes.
-    fn checks_all_first(&mut self, shared: &Shared, request: &CommitRequest) -> Result<bool> {
-        match &request.operations[..] {
-            [] => Ok(true),
-            [operation] => Ok(is_plain_operation(operation) && self.checks_first(shared, operation)?),
-            _ => Ok(false),
-        }
     }
 
     /// Executes a batch in the open transaction: all of it, or nothing. If it is scoped, others have written in the
@@ -256,14 +256,12 @@ impl Writer {
             self.run("SAVEPOINT batch").written()?;
         }
         self.undo = scoped.then(Vec::new);
-        let marks = scoped.then(|| self.mark_query_dbs());
         let outcomes = match self.operate_all(shared, &request.operations) {
             Ok(outcomes) => outcomes,
             Err(Failure::Refused(error)) if scoped => {
                 self.run("ROLLBACK TO batch").written()?;
                 self.run("RELEASE batch").written()?;
                 self.take_back(shared);
-                marks.iter().for_each(|marks| self.return_query_dbs(marks));
                 return Err(Failure::Refused(error));
             }
             Err(failure) => return Err(failure),
@@ -325,7 +323,9 @@ impl Writer {
                 more => more?,
             };
         }
-        self.finish_query_dbs()?;
+        for query_db in self.query_dbs.values_mut() {
+            query_db.finish(&self.connection, shared)?;
+        }
         let mut merged = Vec::new();
         for (name, log) in self.logs.iter_mut().filter(|(_, log)| log.dirty) {
             let (added, forgotten) = (log.added, &log.forgotten);
@@ -355,7 +355,11 @@ impl Writer {
 
     fn committed(&mut self, shared: &Shared, merged: Vec<(Arc<str>, Merged)>) {
         self.created.clear();
-        self.query_dbs_committed(shared);
+        for (name, query_db) in &mut self.query_dbs {
+            if query_db.committed() && shared.bus.listeners() > 0 {
+                shared.bus.publish(&format!("querydb/{name}"));
+            }
+        }
         for (name, merged) in merged {
             if let Some(log) = self.logs.get_mut(&name) {
                 (log.dirty, log.added) = (false, 0);
@@ -383,7 +387,9 @@ impl Writer {
         // Their numbers are free again, for logs that begin elsewhere.
         self.created.drain(..).for_each(|log| shared.forget_tail(log));
         self.undo = None;
-        self.forget_query_dbs();
+        for (_, query_db) in self.query_dbs.drain() {
+            query_db.retract(shared);
+        }
         // What this transaction swept is there again; the next one finds out whether there is anything.
         self.sweeping = true;
     }
@@ -411,7 +417,7 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
-/// Whether a batch can share its transaction with others.
+/// Whether a batch can share its transaction with others: it only does what is done all the time, and quickly.
 fn is_plain(request: &CommitRequest) -> bool {
     request.operations.iter().all(is_plain_operation)
 }
@@ -422,12 +428,17 @@ fn is_plain_operation(operation: &Operation) -> bool {
         | Operation::RequireHead { .. }
         | Operation::RequireNoneMatch { .. }
         | Operation::Snapshot(_) => true,
-        Operation::QueryDb(operation) => !matches!(
-            operation,
-            QueryDbOperation::Define { .. }
-                | QueryDbOperation::Drop { .. }
-                | QueryDbOperation::DropIndex { .. }
-        ),
+        Operation::QueryDb(operation) => query_db::is_plain(operation),
+        _ => false,
+    }
+}
+
+/// Whether a batch leaves nothing behind when it is refused: a single append, guard or save checks before it writes.
+fn checks_first(request: &CommitRequest) -> bool {
+    match &request.operations[..] {
+        [] => true,
+        [Operation::QueryDb(operation)] => query_db::checks_first(operation),
+        [operation] => is_plain_operation(operation),
         _ => false,
     }
 }

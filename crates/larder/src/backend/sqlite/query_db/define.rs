@@ -1,280 +1,243 @@
-//! Definitions: making tables, adding columns and indexes, dropping them.
+//! Definitions: making and dropping tables and indexes, inside the writer's transaction.
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params_from_iter, types::ValueRef};
+use rusqlite::{Connection, types::ValueRef};
 
 use super::{
-    changes,
-    item_row::{Checksum, ItemRow, bound, sql_value},
-    layout::{Columns, Layout, column_name, expiry_index_name, index_name, quoted},
-    registry::Registered,
-    write::optional,
+    super::{
+        append::Undo,
+        writer::{Failure, Writer, Written},
+    },
+    bind, feed,
+    read::bind_all,
+    registry::{Layout, QueryDbRow, json},
+    row::{StoredItem, index_columns, same, stored},
+    table::{Table, column_name, mangled},
+    write::WriterQueryDb,
 };
 use crate::{
-    backend::{
-        Outcome,
-        sqlite::{
-            place::to_sql,
-            shared::Shared,
-            writer::{Failure, Writer, Written},
-        },
-    },
     error::{Error, Result},
-    query_db::{KeyField, QueryDbSpec},
+    query_db::{Definition, ItemKey, Prepared, QueryDbSpec},
 };
 
-/// How many items are looked at at a time when an index is built.
-const ITEMS_AT_ONCE: i64 = 1_000;
+/// How many items are looked at between two writes while an index is made.
+const SLICE: usize = 1_000;
 
 impl Writer {
-    pub(super) fn define(
-        &mut self,
-        shared: &Shared,
-        name: &Arc<str>,
-        spec: &QueryDbSpec,
-    ) -> Result<Outcome, Failure> {
-        let Some(state) = self.load_query_db(shared, name)? else {
-            self.create_query_db(shared, name, spec)?;
-            return Ok(Outcome::Done);
+    /// Makes an undefined QueryDb, for its first item.
+    pub(super) fn create_default(&mut self, name: &Arc<str>) -> Result<Arc<Table>, Failure> {
+        self.create_query_db(name, &QueryDbSpec::new())
+    }
+
+    /// Makes a QueryDb that does not exist; if it was dropped, its versions go on.
+    fn create_query_db(&mut self, name: &Arc<str>, spec: &QueryDbSpec) -> Result<Arc<Table>, Failure> {
+        let known = self.load_query_db(name)?.map(|known| known.row.clone());
+        let mut row = match known {
+            Some(row) => row,
+            None => QueryDbRow::new(next_number(&self.connection)?, name),
         };
-        let (definition, added) = state.layout.definition.extended(spec)?;
-        if definition.spec != state.layout.definition.spec {
-            let kept = state.layout.definition.spec.changes;
-            self.redefine(shared, name, |columns| columns.extend(&definition.spec), &definition.spec)?;
-            if kept && !definition.spec.changes {
-                changes::clear(&self.connection, self.registered(name)?.number).written()?;
-            }
-            if !added.is_empty() {
-                self.fill_columns(shared, name)?;
+        row.table_name = Some(free_table_name(&self.connection, name)?);
+        let mut layout = Layout::default();
+        add_indexes(
+            &mut layout,
+            spec,
+            &spec.indexes.iter().map(|index| index.name.clone()).collect::<Vec<_>>(),
+        );
+        (row.spec, row.layout) = (json(spec), json(&layout));
+        let table = Table::of(&row)?.expect("it has a table");
+        self.connection.execute_batch(&table.create_table()).written()?;
+        self.connection.execute_batch(&table.create_expiry_index()).written()?;
+        for index in &table.indexes {
+            self.connection.execute_batch(&table.create_index(index)).written()?;
+        }
+        row.store(&self.connection).written()?;
+        match self.query_dbs.get_mut(name) {
+            Some(known) => (known.row, known.table) = (row, Some(table.clone())),
+            None => drop(self.query_dbs.insert(name.clone(), WriterQueryDb::new(row)?)),
+        }
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo::NewQueryDb { query_db: name.clone() });
+        }
+        Ok(table)
+    }
+
+    pub(super) fn define(&mut self, name: &Arc<str>, spec: &QueryDbSpec) -> Result<(), Failure> {
+        let Some(table) = self.table(name)? else {
+            spec.check()?;
+            return self.create_query_db(name, spec).map(drop);
+        };
+        let (definition, added) = table.definition.extended(spec)?;
+        if definition.spec == table.definition.spec {
+            return Ok(());
+        }
+        let mut layout = table.layout.clone();
+        add_indexes(&mut layout, &definition.spec, &added);
+        let columns = table.layout.columns.len()..layout.columns.len();
+        for column in columns {
+            let sql = format!("ALTER TABLE {} ADD COLUMN {} ANY", table.table_name, column_name(column));
+            self.connection.execute_batch(&sql).written()?;
+        }
+        if table.definition.spec.changes && !definition.spec.changes {
+            feed::remove_all(&self.connection, table.number).written()?;
+        }
+        let table = self.redefine(name, &definition.spec, &layout)?;
+        if !added.is_empty() {
+            refill(&self.connection, &table)?;
+        }
+        for (index, spec) in table.indexes.iter().zip(&definition.spec.indexes) {
+            if added.contains(&spec.name) {
+                self.connection.execute_batch(&table.create_index(index)).written()?;
             }
         }
-        Ok(Outcome::Done)
-    }
-
-    pub(super) fn drop_index(
-        &mut self,
-        shared: &Shared,
-        name: &Arc<str>,
-        index: &str,
-    ) -> Result<Outcome, Failure> {
-        let Some(state) = self.load_query_db(shared, name)? else { return Ok(Outcome::Done) };
-        let mut spec = state.layout.definition.spec.clone();
-        let Some(place) = spec.indexes.iter().position(|known| known.name == index) else {
-            return Ok(Outcome::Done);
-        };
-        spec.indexes.remove(place);
-        let dropped = state.layout.index_name(place);
-        self.redefine(shared, name, |columns| _ = columns.indexes.remove(place), &spec)?;
-        self.connection.execute_batch(&format!("DROP INDEX {dropped}")).written()?;
-        Ok(Outcome::Done)
-    }
-
-    pub(super) fn drop_query_db(&mut self, shared: &Shared, name: &Arc<str>) -> Result<Outcome, Failure> {
-        if self.load_query_db(shared, name)?.is_none() {
-            return Ok(Outcome::Done);
-        }
-        self.put_down(name)?;
-        let registered = self.registered(name)?;
-        let table = registered.table.clone().unwrap_or_default();
-        changes::clear(&self.connection, registered.number).written()?;
-        self.connection.execute_batch(&format!("DROP TABLE {}", quoted(&table))).written()?;
-        let dropped = Registered {
-            table: None,
-            spec: QueryDbSpec::new(),
-            columns: Columns { next_index: registered.columns.next_index, ..Columns::default() },
-            owner: None,
-            generation: registered.generation + 1,
-            ..registered
-        };
-        dropped.store(&self.connection).written()?;
-        shared.layouts.forget(name);
-        Ok(Outcome::Done)
-    }
-
-    /// Makes the table of a QueryDb that does not exist, or no longer.
-    pub(super) fn create_query_db(
-        &mut self,
-        shared: &Shared,
-        name: &Arc<str>,
-        spec: &QueryDbSpec,
-    ) -> Result<(), Failure> {
-        let mut registered = match Registered::find(&self.connection, name)? {
-            Some(dropped) => dropped,
-            None => self.new_row(name)?,
-        };
-        let table = free_table_name(&self.connection, name)?;
-        registered.columns.extend(spec);
-        registered.generation += 1;
-        (registered.spec, registered.table) = (spec.clone(), Some(table));
-        let layout = registered.layout()?.expect("it has a table");
-        self.connection.execute_batch(&create_sql(&layout)).written()?;
-        registered.store(&self.connection).written()?;
-        shared.layouts.forget(name);
         Ok(())
     }
 
-    fn new_row(&self, name: &Arc<str>) -> Result<Registered> {
-        let next = "SELECT coalesce(max(query_db), 0) + 1 FROM query_db";
-        Ok(Registered {
-            number: self.connection.query_row(next, [], |row| row.get(0))?,
-            name: name.clone(),
-            table: None,
-            spec: QueryDbSpec::new(),
-            columns: Columns::default(),
-            owner: None,
-            generation: 0,
-            version: 0,
-        })
+    pub(super) fn drop_index(&mut self, name: &Arc<str>, index: &str) -> Result<(), Failure> {
+        let Some(table) = self.table(name)? else { return Ok(()) };
+        let mut spec = table.definition.spec.clone();
+        let Some(place) = spec.indexes.iter().position(|other| other.name == index) else { return Ok(()) };
+        let mut layout = table.layout.clone();
+        spec.indexes.remove(place);
+        layout.indexes.remove(place);
+        for column in &mut layout.columns {
+            let is_needed =
+                |field| spec.indexes.iter().any(|index| index.fields().any(|other| other == field));
+            if !column.as_ref().is_some_and(is_needed) {
+                // Items keep what they have there, until they are saved again.
+                *column = None;
+            }
+        }
+        let drop = format!("DROP INDEX {}", table.indexes[place].sql_name);
+        self.connection.execute_batch(&drop).written()?;
+        self.redefine(name, &spec, &layout).map(|_| ())
     }
 
-    /// Takes a definition over: adds columns that are missing and indexes that are new.
+    /// Removes everything but the name and the version: versions never go back.
+    pub(super) fn drop_query_db(&mut self, name: &Arc<str>) -> Result<(), Failure> {
+        let Some(table) = self.table(name)? else { return Ok(()) };
+        self.connection.execute_batch(&format!("DROP TABLE {}", table.table_name)).written()?;
+        feed::remove_all(&self.connection, table.number).written()?;
+        let connection = &self.connection;
+        let known = self.query_dbs.get_mut(name).expect("its table was found");
+        let empty = QueryDbRow::new(known.row.number, name);
+        known.row = QueryDbRow { version: known.row.version, ..empty };
+        (known.table, known.dropped, known.oldest_stored) = (None, true, None);
+        known.pending.clear();
+        known.row.store(connection).written()
+    }
+
     fn redefine(
         &mut self,
-        shared: &Shared,
         name: &Arc<str>,
-        change: impl FnOnce(&mut Columns),
         spec: &QueryDbSpec,
-    ) -> Result<(), Failure> {
-        self.put_down(name)?;
-        let old = self.registered(name)?;
-        let mut new = old.clone();
-        change(&mut new.columns);
-        (new.spec, new.generation) = (spec.clone(), old.generation + 1);
-        let layout = new.layout()?.expect("it has a table");
-        for column in old.columns.fields.len()..new.columns.fields.len() {
-            let add = format!("ALTER TABLE {} ADD COLUMN {}", layout.table, column_name(column));
-            self.connection.execute_batch(&add).written()?;
-        }
-        for (place, number) in new.columns.indexes.iter().enumerate() {
-            if !old.columns.indexes.contains(number) {
-                self.connection.execute_batch(&create_index_sql(&layout, place)).written()?;
-            }
-        }
-        new.store(&self.connection).written()?;
-        shared.layouts.forget(name);
-        Ok(())
-    }
-
-    /// Gives every item the values that the columns are to have.
-    fn fill_columns(&mut self, shared: &Shared, name: &Arc<str>) -> Result<(), Failure> {
-        let layout = self.load_query_db(shared, name)?.expect("it was defined").layout.clone();
-        let page = format!(
-            "SELECT {}, rowid FROM {} WHERE rowid > ?1 ORDER BY rowid LIMIT {ITEMS_AT_ONCE}",
-            layout.item_columns(),
-            layout.table
-        );
-        let mut after = i64::MIN;
-        loop {
-            let mut items = Vec::new();
-            {
-                let mut statement = self.connection.prepare(&page).map_err(Error::from)?;
-                let mut rows = statement.query([after]).map_err(Error::from)?;
-                while let Some(row) = rows.next().map_err(Error::from)? {
-                    let rowid: i64 = row.get(6 + layout.columns.fields.len()).map_err(Error::from)?;
-                    items.push((rowid, ItemRow::read(&layout, row)?));
-                }
-            }
-            let Some((last, _)) = items.last() else { return Ok(()) };
-            after = *last;
-            for (rowid, item) in items {
-                fill(&self.connection, &layout, rowid, &item)?;
-            }
-        }
-    }
-
-    fn registered(&self, name: &Arc<str>) -> Result<Registered> {
-        Registered::find(&self.connection, name)?
-            .ok_or_else(|| Error::corrupted("a QueryDb that is not in the registry").with("QueryDb", &**name))
+        layout: &Layout,
+    ) -> Result<Arc<Table>, Failure> {
+        let connection = &self.connection;
+        let known = self.query_dbs.get_mut(name).expect("its table was found");
+        (known.row.spec, known.row.layout) = (json(spec), json(layout));
+        let table = Table::of(&known.row)?.expect("it has a table");
+        (known.table, known.oldest_stored) = (Some(table.clone()), None);
+        known.row.store(connection).written()?;
+        Ok(table)
     }
 }
 
-/// Writes the columns of an item anew.
-fn fill(connection: &Connection, layout: &Layout, rowid: i64, row: &ItemRow) -> Result<(), Failure> {
-    let item = &row.item;
-    let prepared =
-        layout.definition.prepare(&item.json).map_err(|error| error.with("item", item.key.to_string()))?;
-    let (version, expires_at) = (to_sql(item.version), item.expires_at.map(to_sql));
-    let sub = sql_value(&item.key.sub);
-    let mut sum = Checksum::new(&layout.name, &item.key.partition, sub, &item.json, version, expires_at);
-    let keys = layout.column_values(&prepared);
-    keys.iter().enumerate().for_each(|(column, key)| sum.column(column, optional(*key)));
-    let fixed = [
-        ValueRef::Integer(rowid),
-        ValueRef::Text(item.json.as_bytes()),
-        ValueRef::Integer(version),
-        ValueRef::Integer(sum.finish()),
-        expires_at.map_or(ValueRef::Null, ValueRef::Integer),
-    ];
-    let values = fixed.into_iter().chain(keys.iter().map(|key| optional(*key)));
-    let update =
-        || connection.prepare_cached(&layout.sql.update)?.execute(params_from_iter(values.map(bound)));
-    update().written()?;
-    Ok(())
-}
-
-impl Columns {
-    /// Adds a column for each field of an index that has none, and a number for each new index.
-    fn extend(&mut self, spec: &QueryDbSpec) {
-        for index in &spec.indexes[self.indexes.len()..] {
-            for field in index.fields() {
-                if !self.fields.contains(field) {
-                    self.fields.push(KeyField::clone(field));
-                }
+/// Gives each new index a name, and each of its fields a column: one that has it, one that nothing needs any more, or
+/// a new one.
+fn add_indexes(layout: &mut Layout, spec: &QueryDbSpec, added: &[String]) {
+    for index in spec.indexes.iter().filter(|index| added.contains(&index.name)) {
+        layout.indexes.push(layout.indexes.iter().max().map_or(1, |highest| highest + 1));
+        for field in index.fields() {
+            if layout.columns.iter().flatten().any(|other| other == field) {
+                continue;
             }
-            self.indexes.push(self.next_index);
-            self.next_index += 1;
+            match layout.columns.iter_mut().find(|column| column.is_none()) {
+                Some(column) => *column = Some(field.clone()),
+                None => layout.columns.push(Some(field.clone())),
+            }
         }
     }
 }
 
-fn create_sql(layout: &Layout) -> String {
-    let keys: String =
-        (0..layout.columns.fields.len()).map(|key| format!(",\n    {}", column_name(key))).collect();
-    let (table, expiry) = (&layout.table, expiry_index_name(layout.number));
-    let mut sql = format!(
-        "CREATE TABLE {table} (
-    partition_key TEXT NOT NULL,
-    sub_key NOT NULL,
-    item TEXT NOT NULL,
-    expires_at INTEGER,
-    version INTEGER NOT NULL,
-    checksum INTEGER NOT NULL{keys},
-    PRIMARY KEY (partition_key, sub_key)
-);
-CREATE INDEX {expiry} ON {table} (expires_at, partition_key, sub_key) WHERE expires_at IS NOT NULL;\n"
+/// Fills the columns of index fields from the items.
+fn refill(connection: &Connection, table: &Table) -> Result<(), Failure> {
+    let select = format!(
+        "SELECT {}, rowid FROM {} WHERE (partition_key, sub_key) > (?1, ?2)
+         ORDER BY partition_key, sub_key LIMIT {SLICE}",
+        table.sql.columns, table.table_name
     );
-    for index in 0..layout.columns.indexes.len() {
-        sql.push_str(&create_index_sql(layout, index));
-    }
-    sql
-}
-
-/// An item is in an index if it has every field of it.
-fn create_index_sql(layout: &Layout, index: usize) -> String {
-    let columns: Vec<String> = layout.index_columns(index).into_iter().map(column_name).collect();
-    let there: Vec<String> = columns.iter().map(|column| format!("{column} IS NOT NULL")).collect();
-    format!(
-        "CREATE INDEX {} ON {} ({}, partition_key, sub_key) WHERE {};\n",
-        index_name(layout.number, layout.columns.indexes[index]),
-        layout.table,
-        columns.join(", "),
-        there.join(" AND ")
-    )
-}
-
-/// `qdb_` and the name, with `_` for what SQL does not take unquoted; with a number if that is taken.
-fn free_table_name(connection: &Connection, name: &str) -> Result<String> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    let base: String = name.chars().map(plain).collect();
-    let taken = "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
-    let mut number = 1;
+    let sets: String =
+        (0..table.layout.columns.len()).map(|n| format!(", {} = ?{}", column_name(n), n + 3)).collect();
+    let update = format!("UPDATE {} SET checksum = ?2{sets} WHERE rowid = ?1", table.table_name);
+    // No partition key is empty.
+    let mut above = ItemKey::from("");
     loop {
-        let table = if number == 1 { format!("qdb_{base}") } else { format!("qdb_{base}_{number}") };
-        let found: Option<i64> = connection.query_row(taken, [&table], |row| row.get(0)).optional()?;
-        if found.is_none() {
-            return Ok(table);
+        let mut select = connection.prepare_cached(&select).map_err(Error::from)?;
+        select.raw_bind_parameter(1, &above.partition).map_err(Error::from)?;
+        bind(&mut select, 2, stored(&above.sub)).map_err(Error::from)?;
+        let mut rows = select.raw_query();
+        let mut seen = 0;
+        let mut changed = Vec::new();
+        while let Some(row) = rows.next().map_err(Error::from)? {
+            let found = StoredItem::read(table, row)?;
+            found.check()?;
+            let key = found.key()?;
+            if key <= above {
+                return Err(found.corrupted("items that are out of order").into());
+            }
+            above = key;
+            seen += 1;
+            let row_id = found.row_id()?;
+            changed.extend(refilled(table, &found)?.map(|refilled| (row_id, refilled)));
         }
-        number += 1;
+        for (row_id, (checksum, prepared)) in &changed {
+            let mut statement = connection.prepare_cached(&update).written()?;
+            statement.raw_bind_parameter(1, row_id).written()?;
+            statement.raw_bind_parameter(2, checksum).written()?;
+            bind_all(&mut statement, 3, &index_columns(table, prepared)).written()?;
+            statement.raw_execute().written()?;
+        }
+        if seen < SLICE {
+            return Ok(());
+        }
     }
+}
+
+/// The new columns of an item, and its checksum with them; `None` if they are what they were.
+fn refilled(table: &Table, found: &StoredItem<'_>) -> Result<Option<(i64, Prepared)>> {
+    let prepared = prepare(&table.definition, found)?;
+    let columns: Vec<ValueRef<'_>> = index_columns(table, &prepared);
+    if found.columns().zip(&columns).all(|(old, new)| same(old, *new)) {
+        return Ok(None);
+    }
+    let checksum = found.values.checksum(table.checksummed_name(), columns.iter().copied());
+    Ok(Some((checksum, prepared)))
+}
+
+fn prepare(definition: &Definition, found: &StoredItem<'_>) -> Result<Prepared> {
+    definition.prepare(found.values.json).map_err(|error| match found.key() {
+        Ok(key) => error.with("item", key.to_string()),
+        Err(damaged) => damaged,
+    })
+}
+
+fn next_number(connection: &Connection) -> Result<i64> {
+    let sql = "SELECT coalesce(max(query_db), 0) + 1 FROM query_db";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
+/// The first name for a table that nothing in the file has: SQLite ignores case.
+fn free_table_name(connection: &Connection, name: &str) -> Result<String> {
+    let first = mangled(name);
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut candidate = first.clone();
+    for number in 2.. {
+        if !statement.query_row([&candidate], |row| row.get::<_, bool>(0))? {
+            break;
+        }
+        candidate = format!("{first}_{number}");
+    }
+    Ok(candidate)
 }

@@ -1,57 +1,91 @@
-//! Items, pages of them, and what is known of QueryDbs.
+//! Reading items and changes, each in one snapshot.
 
-use std::ops::Bound;
+use std::{
+    collections::HashMap,
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use rusqlite::{Connection, params_from_iter, types::ValueRef};
+use rusqlite::{CachedStatement, Connection, types::ValueRef};
 
 use super::{
-    item_row::{ItemRow, bound, sql_value},
-    layout::{Layout, column_name},
-    registry::{Registered, layout_in},
+    super::{event_log::count, place::to_sql, shared::Shared},
+    bind, feed,
+    registry::QueryDbRow,
+    row::{StoredItem, same, stored},
+    select::Select,
+    table::Table,
 };
 use crate::{
-    backend::{
-        ItemSource, ItemsRead, QueryDbStats,
-        sqlite::{event_log::count, place::to_sql, shared::Shared},
-    },
+    backend::{ChangesRead, ItemSource, ItemsRead, QueryDbStats},
     clock::micros_since_epoch,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     event::Position,
     page::Page,
     query_db::{
-        Cursor, Definition, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan, QueryDbInfo,
-        QueryDbSpec, is_visible,
+        Change, Definition, Item, ItemQuery, KeyValue, Offered, Order, Pager, Plan, QueryDbInfo, QueryDbSpec,
+        is_visible,
     },
 };
 
-pub(in crate::backend::sqlite) fn infos(connection: &Connection) -> Result<Vec<QueryDbInfo>> {
-    let info = |row: Registered| QueryDbInfo::new(row.name.to_string(), row.spec, row.version, row.owner);
-    Ok(Registered::all(connection)?.into_iter().map(info).collect())
+/// How many tables are remembered.
+const REMEMBERED: usize = 1_024;
+
+/// The tables that readers remember, by the names of QueryDbs. Each holds as long as the file's schema is the same:
+/// whatever changes how a QueryDb is read also changes the schema.
+#[derive(Debug, Default)]
+pub(in crate::backend::sqlite) struct Tables(RwLock<HashMap<String, (i64, Arc<Table>)>>);
+
+impl Tables {
+    pub(super) fn get(&self, connection: &Connection, name: &str) -> Result<Option<Arc<Table>>> {
+        let schema: i64 =
+            connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))?;
+        if let Some((known, table)) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name)
+            && *known == schema
+        {
+            return Ok(Some(table.clone()));
+        }
+        let Some(row) = QueryDbRow::find(connection, name)? else { return Ok(None) };
+        let Some(table) = Table::of(&row)? else { return Ok(None) };
+        let mut tables = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if tables.len() >= REMEMBERED {
+            tables.clear();
+        }
+        tables.insert(name.to_owned(), (schema, table.clone()));
+        Ok(Some(table))
+    }
+}
+
+pub(in crate::backend::sqlite) fn infos(shared: &Shared) -> Result<Vec<QueryDbInfo>> {
+    let rows = shared.pool.snapshot(QueryDbRow::all)?;
+    rows.into_iter().map(QueryDbRow::info).collect()
 }
 
 pub(in crate::backend::sqlite) fn info(shared: &Shared, name: &str) -> Result<Option<QueryDbInfo>> {
-    shared.pool.snapshot(|connection| {
-        Ok(layout_in(shared, connection, name)?.map(|(layout, version)| layout.info(version)))
-    })
+    let row = shared.pool.snapshot(|connection| QueryDbRow::find(connection, name))?;
+    row.filter(|row| row.table_name.is_some()).map(QueryDbRow::info).transpose()
 }
 
+/// Counts the items of every QueryDb.
 pub(in crate::backend::sqlite) fn stats(
     shared: &Shared,
     connection: &Connection,
 ) -> Result<Vec<QueryDbStats>> {
-    let seconds = to_sql(now(shared) / 1_000_000);
+    let now = to_sql(now(shared) / 1_000_000);
     let mut all = Vec::new();
-    for row in Registered::all(connection)? {
-        let Some(layout) = row.layout()? else { continue };
-        let items = count(connection, &format!("SELECT count(*) FROM {}", layout.table), [])?;
-        let expired = count(
-            connection,
-            &format!("SELECT count(*) FROM {} WHERE expires_at <= ?1", layout.table),
-            [seconds],
-        )?;
-        all.push(QueryDbStats::new(layout.info(row.version), items - expired, expired));
+    for row in QueryDbRow::all(connection)? {
+        let Some(table) = Table::of(&row)? else { continue };
+        let items = count(connection, &format!("SELECT count(*) FROM {}", table.table_name), [])?;
+        let expired = format!("SELECT count(*) FROM {} WHERE expires_at <= ?1", table.table_name);
+        let expired = count(connection, &expired, [now])?;
+        all.push(QueryDbStats::new(row.info()?, items.saturating_sub(expired), expired));
     }
     Ok(all)
+}
+
+/// The store's time, in microseconds since 1970.
+fn now(shared: &Shared) -> u64 {
+    micros_since_epoch(shared.clock.now())
 }
 
 /// The visible items of a partition, or the one of that sub key.
@@ -61,49 +95,62 @@ pub(in crate::backend::sqlite) fn load(
     partition: &str,
     sub: Option<&KeyValue>,
 ) -> Result<Vec<Item>> {
-    // The remembered layout will do, nearly always; if it is outdated, that shows: the table or a column is not there,
-    // or the items are another QueryDb's.
-    if let (Some(sub), Some(layout)) = (sub, shared.layouts.get(name))
-        && let Ok(item) = shared.pool.read(|connection| load_one(shared, connection, &layout, partition, sub))
-    {
-        return Ok(item.into_iter().collect());
-    }
+    let now = now(shared);
     shared.pool.snapshot(|connection| {
-        let Some((layout, _)) = layout_in(shared, connection, name)? else { return Ok(Vec::new()) };
+        let Some(table) = shared.query_dbs.get(connection, name)? else { return Ok(Vec::new()) };
         match sub {
-            Some(sub) => Ok(load_one(shared, connection, &layout, partition, sub)?.into_iter().collect()),
-            None => load_all(shared, connection, &layout, partition),
+            Some(sub) => load_one(connection, &table, partition, sub, now),
+            None => load_partition(shared, connection, &table, partition, now),
         }
     })
 }
 
 fn load_one(
-    shared: &Shared,
     connection: &Connection,
-    layout: &Layout,
+    table: &Table,
     partition: &str,
     sub: &KeyValue,
-) -> Result<Option<Item>> {
-    let mut statement = connection.prepare_cached(&layout.sql.load_one)?;
-    let mut rows = statement.query((partition, bound(sql_value(sub))))?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let item = ItemRow::read(layout, row)?.item;
-    Ok(Some(item).filter(|item| is_visible(item.expires_at, now(shared))))
+    now: u64,
+) -> Result<Vec<Item>> {
+    let mut statement = connection.prepare_cached(&table.sql.find)?;
+    statement.raw_bind_parameter(1, partition)?;
+    bind(&mut statement, 2, stored(sub))?;
+    let mut rows = statement.raw_query();
+    let Some(row) = rows.next()? else { return Ok(Vec::new()) };
+    let found = StoredItem::read(table, row)?;
+    if found.values.partition != partition || !same(found.values.sub, stored(sub)) {
+        return Err(found.corrupted("an item that is found under another key"));
+    }
+    found.check()?;
+    Ok(if is_visible(found.expires_at(), now) { vec![found.to_item()?] } else { Vec::new() })
 }
 
-fn load_all(shared: &Shared, connection: &Connection, layout: &Layout, partition: &str) -> Result<Vec<Item>> {
-    let (now, limit) = (now(shared), shared.limits.read_events);
-    let mut statement = connection.prepare_cached(&layout.sql.load)?;
-    let mut rows = statement.query([partition])?;
-    let mut items = Vec::new();
+fn load_partition(
+    shared: &Shared,
+    connection: &Connection,
+    table: &Table,
+    partition: &str,
+    now: u64,
+) -> Result<Vec<Item>> {
+    let mut statement = connection.prepare_cached(&table.sql.load)?;
+    statement.raw_bind_parameter(1, partition)?;
+    let mut rows = statement.raw_query();
+    let mut items: Vec<Item> = Vec::new();
+    let mut last: Option<KeyValue> = None;
+    let limit = shared.limits.read_events;
     while let Some(row) = rows.next()? {
-        let item = ItemRow::read(layout, row)?.item;
+        let found = StoredItem::read(table, row)?;
+        let item = found.to_item()?;
+        let goes_on = last.is_none_or(|last| last < item.key.sub);
+        if item.key.partition != partition || !goes_on {
+            return Err(found.corrupted("items that are out of order"));
+        }
+        last = Some(item.key.sub.clone());
         if !is_visible(item.expires_at, now) {
             continue;
         }
         if items.len() == limit {
-            let limit = limit as u64;
-            return Err(Error::too_large("items of a partition", limit, limit + 1)
+            return Err(Error::too_large("items of a partition", limit as u64, limit as u64 + 1)
                 .with_hint("read it in pages, with `query`"));
         }
         items.push(item);
@@ -113,203 +160,162 @@ fn load_all(shared: &Shared, connection: &Connection, layout: &Layout, partition
 
 /// A page of items.
 pub(in crate::backend::sqlite) fn page(shared: &Shared, request: &ItemsRead) -> Result<Page<Item>> {
+    let now = now(shared);
     shared.pool.snapshot(|connection| {
-        let Some((layout, _)) = layout_in(shared, connection, &request.query_db)? else {
+        let Some(table) = shared.query_dbs.get(connection, &request.query_db)? else {
+            // What is asked of it is still checked.
             Plan::new(&*Definition::new(QueryDbSpec::new())?, &request.source)?;
             return Ok(Page::new(Vec::new(), None, Position::START));
         };
-        let plan = Plan::new(&layout.definition, &request.source)?;
-        let mut pager = Pager::new(&layout.definition, &plan, request, &shared.limits, now(shared))?;
-        let select = Select::new(&layout, &plan, request.after.as_ref(), request.descending)?;
-        let mut full = None;
-        select.each(connection, |sort, item| match pager.offer(sort, item)? {
-            Offered::GoOn => Ok(true),
-            Offered::Full(next) => {
-                full = Some(next);
-                Ok(false)
-            }
+        let plan = Plan::new(&table.definition, &request.source)?;
+        let mut pager = Pager::new(&table.definition, &plan, request, &shared.limits, now)?;
+        let mut next = None;
+        let after = request.after.as_ref();
+        for_each(connection, &table, &plan, (after, request.descending), |sort, found| {
+            Ok(match pager.offer(sort, found.to_item()?)? {
+                Offered::GoOn => true,
+                Offered::Full(cursor) => {
+                    next = Some(cursor);
+                    false
+                }
+            })
         })?;
-        Ok(pager.into_page(full))
+        Ok(pager.into_page(next))
     })
 }
 
-/// How many visible items a query names.
+/// How many visible items a query names. All of them are read, so that a damaged one is reported.
 pub(in crate::backend::sqlite) fn count_items(shared: &Shared, name: &str, query: ItemQuery) -> Result<u64> {
+    let now = now(shared);
     let source = ItemSource::Query(query);
     shared.pool.snapshot(|connection| {
-        let Some((layout, _)) = layout_in(shared, connection, name)? else {
+        let Some(table) = shared.query_dbs.get(connection, name)? else {
             Plan::new(&*Definition::new(QueryDbSpec::new())?, &source)?;
             return Ok(0);
         };
-        let plan = Plan::new(&layout.definition, &source)?;
-        let (now, mut count) = (now(shared), 0);
-        Select::new(&layout, &plan, None, false)?.each(connection, |_, item| {
-            count += u64::from(is_visible(item.expires_at, now) && plan.passes(&item)?);
+        let plan = Plan::new(&table.definition, &source)?;
+        let mut count = 0;
+        for_each(connection, &table, &plan, (None, false), |_, found| {
+            found.check()?;
+            if is_visible(found.expires_at(), now) {
+                count += u64::from(plan.filter.is_none() || plan.passes(&found.to_item()?)?);
+            }
             Ok(true)
         })?;
         Ok(count)
     })
 }
 
-fn now(shared: &Shared) -> u64 {
-    micros_since_epoch(shared.clock.now())
+/// Goes through the rows that a plan names, with the values of the index's sort fields, as long as it is told to.
+/// What a damaged index leads to by mistake is `Corrupted`.
+fn for_each(
+    connection: &Connection,
+    table: &Table,
+    plan: &Plan,
+    (after, descending): (Option<&crate::query_db::Cursor>, bool),
+    mut take: impl FnMut(Vec<KeyValue>, &StoredItem<'_>) -> Result<bool>,
+) -> Result<()> {
+    let select = Select::new(table, plan, after, descending)?;
+    let mut statement = connection.prepare_cached(&select.sql)?;
+    for (n, value) in select.values.iter().enumerate() {
+        bind(&mut statement, n + 1, *value)?;
+    }
+    let mut last = after.map(|cursor| (cursor.sort().to_vec(), cursor.key().clone()));
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        let found = StoredItem::read(table, row)?;
+        let place = (sort_of(table, plan, &found)?, found.key()?);
+        let goes_on = last.is_none_or(|last| if descending { place < last } else { place > last });
+        if !goes_on || !is_in(table, plan, &place.0, &found)? {
+            return Err(found.corrupted("items that are out of order"));
+        }
+        if !take(place.0.clone(), &found)? {
+            return Ok(());
+        }
+        last = Some(place);
+    }
+    Ok(())
 }
 
-/// A statement over an order of items.
-pub(super) struct Select<'a> {
-    layout: &'a Layout,
-    pub(super) sql: String,
-    values: Vec<ValueRef<'a>>,
-    /// The columns of the index's sort fields.
-    sort: Vec<usize>,
+/// The values of the index's sort fields.
+fn sort_of(table: &Table, plan: &Plan, found: &StoredItem<'_>) -> Result<Vec<KeyValue>> {
+    let Order::Index { index, .. } = &plan.order else { return Ok(Vec::new()) };
+    let index = &table.indexes[*index];
+    index.columns[index.keys..].iter().map(|column| found.column(*column)).collect()
 }
 
-impl<'a> Select<'a> {
-    pub(super) fn new(
-        layout: &'a Layout,
-        plan: &'a Plan,
-        after: Option<&'a Cursor>,
-        descending: bool,
-    ) -> Result<Self> {
-        let mut terms = Terms::default();
-        let (index, columns, mut order) = match &plan.order {
-            Order::Everything => (None, Vec::new(), vec!["partition_key".to_owned(), "sub_key".to_owned()]),
-            Order::Partition(partition) => {
-                terms.compare("partition_key", "=", ValueRef::Text(partition.as_bytes()));
-                (None, Vec::new(), vec!["sub_key".to_owned()])
-            }
-            Order::Index { index, equal } => {
-                let columns = layout.index_columns(*index);
-                for (column, value) in columns.iter().zip(equal) {
-                    terms.compare(&column_name(*column), "=", sql_value(value));
-                }
-                // The index holds those that have every field.
-                for column in &columns[equal.len()..] {
-                    terms.add(format!("{} IS NOT NULL", column_name(*column)));
-                }
-                let order = columns[equal.len()..].iter().map(|column| column_name(*column)).collect();
-                (Some(*index), columns, order)
-            }
+/// Whether a row is one that the plan names.
+fn is_in(table: &Table, plan: &Plan, sort: &[KeyValue], found: &StoredItem<'_>) -> Result<bool> {
+    let in_range = |value: &KeyValue| {
+        let above = match &plan.range.low {
+            Bound::Unbounded => true,
+            Bound::Included(low) => value >= low,
+            Bound::Excluded(low) => value > low,
         };
-        if index.is_some() {
-            order.extend(["partition_key".to_owned(), "sub_key".to_owned()]);
-        }
-        terms.range(&order[0], plan, after.is_some(), descending);
-        let keys = index.map_or(0, |index| layout.definition.spec.indexes[index].key.len());
-        let sort = columns.get(keys..).unwrap_or_default().to_vec();
-        if let Some(cursor) = after {
-            terms.after(&order, cursor, &plan.order, keys, sort.len(), descending)?;
-        }
-        let sql = sql(layout, index, &terms.terms, &order, descending);
-        Ok(Self { layout, sql, values: terms.values, sort })
-    }
-
-    /// Calls back with each item and the values of the index's sort fields, while it is told to go on.
-    fn each(
-        &self,
-        connection: &Connection,
-        mut offer: impl FnMut(Vec<KeyValue>, Item) -> Result<bool>,
-    ) -> Result<()> {
-        let mut statement = connection.prepare_cached(&self.sql)?;
-        let mut rows = statement.query(params_from_iter(self.values.iter().map(|value| bound(*value))))?;
-        while let Some(row) = rows.next()? {
-            let ItemRow { item, keys } = ItemRow::read(self.layout, row)?;
-            let sort: Option<Vec<KeyValue>> = self.sort.iter().map(|column| keys[*column].clone()).collect();
-            let sort =
-                sort.ok_or_else(|| Error::corrupted("an item in an index that lacks a field of it"))?;
-            if !offer(sort, item)? {
-                break;
+        above
+            && match &plan.range.high {
+                Bound::Unbounded => true,
+                Bound::Included(high) => value <= high,
+                Bound::Excluded(high) => value < high,
             }
+    };
+    Ok(match &plan.order {
+        Order::Everything => true,
+        Order::Partition(partition) => {
+            found.values.partition == partition && in_range(&super::row::key_value(found.values.sub)?)
         }
-        Ok(())
-    }
+        Order::Index { index, equal } => {
+            let index = &table.indexes[*index];
+            for (column, value) in index.columns.iter().zip(equal) {
+                if found.column(*column)? != *value {
+                    return Ok(false);
+                }
+            }
+            sort.get(equal.len() - index.keys).is_none_or(in_range)
+        }
+    })
 }
 
-/// The conditions of a statement, and what is bound to them.
-#[derive(Default)]
-struct Terms<'a> {
-    terms: Vec<String>,
-    values: Vec<ValueRef<'a>>,
-}
-
-impl<'a> Terms<'a> {
-    fn add(&mut self, term: String) {
-        self.terms.push(term);
-    }
-
-    fn bind(&mut self, value: ValueRef<'a>) -> String {
-        self.values.push(value);
-        format!("?{}", self.values.len())
-    }
-
-    fn compare(&mut self, column: &str, operator: &str, value: ValueRef<'a>) {
-        let value = self.bind(value);
-        self.add(format!("{column} {operator} {value}"));
-    }
-
-    /// The range of the first column of the order. Where a cursor is, it stands for the bound behind it.
-    fn range(&mut self, column: &str, plan: &'a Plan, has_cursor: bool, descending: bool) {
-        if !has_cursor || descending {
-            match &plan.range.low {
-                Bound::Included(value) => self.compare(column, ">=", sql_value(value)),
-                Bound::Excluded(value) => self.compare(column, ">", sql_value(value)),
-                Bound::Unbounded => {}
-            }
-        }
-        if !has_cursor || !descending {
-            match &plan.range.high {
-                Bound::Included(value) => self.compare(column, "<=", sql_value(value)),
-                Bound::Excluded(value) => self.compare(column, "<", sql_value(value)),
-                Bound::Unbounded => {}
-            }
-        }
-    }
-
-    /// Rows after the cursor, by the whole order.
-    fn after(
-        &mut self,
-        order: &[String],
-        cursor: &'a Cursor,
-        of: &Order,
-        keys: usize,
-        sort_fields: usize,
-        descending: bool,
-    ) -> Result<()> {
-        if cursor.sort().len() != sort_fields {
-            return Err(Error::invalid("cursor", "it belongs to another definition of the index"));
-        }
-        let bound_already = match of {
-            Order::Index { equal, .. } => equal.len() - keys,
-            Order::Everything | Order::Partition(_) => 0,
+/// A page of changes: from memory, or from the table if that goes back further.
+pub(in crate::backend::sqlite) fn changes(shared: &Shared, request: &ChangesRead) -> Result<Page<Change>> {
+    shared.pool.snapshot(|connection| {
+        let Some(row) = QueryDbRow::find(connection, &request.query_db)? else {
+            return Ok(Page::new(Vec::new(), None, Position::START));
         };
-        let ItemKey { partition, sub } = cursor.key();
-        let mut values: Vec<ValueRef<'a>> = cursor.sort()[bound_already..].iter().map(sql_value).collect();
-        if !matches!(of, Order::Partition(_)) {
-            values.push(ValueRef::Text(partition.as_bytes()));
-        }
-        values.push(sql_value(sub));
-        let values: Vec<String> = values.into_iter().map(|value| self.bind(value)).collect();
-        let operator = if descending { "<" } else { ">" };
-        self.add(format!("({}) {operator} ({})", order.join(", "), values.join(", ")));
-        Ok(())
-    }
+        let (number, through) = (row.number, row.version);
+        let in_memory = shared.feeds.oldest(number, through);
+        let keeps = row.table_name.is_some() && row.parse_spec()?.changes;
+        let stored = if keeps { feed::oldest_stored(connection, number)? } else { None };
+        let stored = stored.unwrap_or(through + 1).max((through + 1).saturating_sub(feed::KEPT));
+        let oldest = in_memory.min(stored);
+        let range = if request.descending {
+            (oldest - 1, request.after.unwrap_or(u64::MAX).min(through + 1))
+        } else {
+            let after = request.after.unwrap_or(oldest - 1);
+            if after + 1 < oldest {
+                return Err(Error::new(ErrorKind::ChangesTruncated { oldest }));
+            }
+            (after, through + 1)
+        };
+        let (limit, _) = shared.limits.page_rows(request.limit);
+        let most = limit.saturating_add(1);
+        let mut items = if stored < in_memory {
+            feed::read_stored(connection, (number, &row.name), range, request.descending, most)?
+        } else {
+            shared.feeds.read(number, range, request.descending, most)
+        };
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|change| change.version);
+        Ok(Page::new(items, next, Position::START))
+    })
 }
 
-fn sql(
-    layout: &Layout,
-    index: Option<usize>,
-    terms: &[String],
-    order: &[String],
-    descending: bool,
-) -> String {
-    let indexed = index.map_or(String::new(), |index| format!(" INDEXED BY {}", layout.index_name(index)));
-    let condition = if terms.is_empty() { String::new() } else { format!(" WHERE {}", terms.join(" AND ")) };
-    let direction = if descending { " DESC" } else { "" };
-    let order: Vec<String> = order.iter().map(|column| format!("{column}{direction}")).collect();
-    format!(
-        "SELECT {} FROM {}{indexed}{condition} ORDER BY {}",
-        layout.item_columns(),
-        layout.table,
-        order.join(", ")
-    )
+/// Binds a value that is borrowed.
+pub(super) fn bind_all(
+    statement: &mut CachedStatement<'_>,
+    first: usize,
+    values: &[ValueRef<'_>],
+) -> rusqlite::Result<()> {
+    values.iter().enumerate().try_for_each(|(n, value)| bind(statement, first + n, *value))
 }

@@ -1,45 +1,159 @@
-//! Saves, deletes, increments and purges, within the running transaction.
+//! Saving and deleting items inside the writer's transaction: everything is checked before anything is written.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use rusqlite::{Connection, params_from_iter, types::ValueRef};
+use rusqlite::{Connection, types::ValueRef};
 
 use super::{
-    changes,
-    item_row::{Checksum, ItemRow, bound, sql_value},
-    layout::Layout,
-    registry::Registered,
+    super::{
+        append::Undo,
+        place::to_sql,
+        shared::Shared,
+        writer::{Failure, Writer, Written},
+    },
+    bind, feed,
+    read::bind_all,
+    registry::QueryDbRow,
+    row::{StoredItem, Values, index_columns, same, stored},
+    table::{FIXED_COLUMNS, Table},
 };
 use crate::{
-    backend::{
-        ItemData, Operation, Outcome, QueryDbOperation, QueryDbOutcome, SaveMode,
-        sqlite::{
-            place::to_sql,
-            shared::Shared,
-            writer::{Failure, Writer, Written},
-        },
-    },
+    backend::{ItemData, Outcome, QueryDbOperation, QueryDbOutcome, SaveMode},
     error::{Error, Result},
-    limits::Limits,
     query_db::{
-        Change, ChangeKind, ItemKey, KeyValue, Number, Prepared, Removal, Saved, add_to_field,
-        check_item_size, is_visible,
+        Change, ChangeKind, Definition, ItemKey, KeyValue, Number, Prepared, QueryDbSpec, Removal, Saved,
+        add_to_field, check_item_size, is_visible,
     },
 };
 
 /// What the writer knows of a QueryDb, ahead of the file while a transaction runs.
 #[derive(Debug)]
 pub(in crate::backend::sqlite) struct WriterQueryDb {
-    pub(super) layout: Arc<Layout>,
-    /// The highest version that was given.
-    version: u64,
-    /// The changes of the running transaction.
-    pending: Vec<Change>,
+    pub(super) row: QueryDbRow,
+    /// `None`: it was dropped.
+    pub(super) table: Option<Arc<Table>>,
+    /// The version in the file, without the running transaction.
+    pub(super) committed_version: u64,
+    /// Changes of the running transaction.
+    pub(super) pending: Vec<Change>,
+    /// The running transaction has dropped it: older changes are no longer kept.
+    pub(super) dropped: bool,
+    /// The oldest change in the table, once that was asked.
+    pub(super) oldest_stored: Option<u64>,
+    /// The last save was of a new item, so the next one may be too: then inserting is tried first.
+    likely_new: bool,
 }
 
-/// How far the QueryDbs were when a batch began, to return to if it is refused.
-#[derive(Debug)]
-pub(in crate::backend::sqlite) struct Marks(HashMap<Arc<str>, (u64, usize)>);
+/// Whether an operation can share its transaction with others'.
+pub(in crate::backend::sqlite) fn is_plain(operation: &QueryDbOperation) -> bool {
+    !matches!(
+        operation,
+        QueryDbOperation::Define { .. } | QueryDbOperation::Drop { .. } | QueryDbOperation::DropIndex { .. }
+    )
+}
+
+/// Whether an operation leaves nothing behind when it is refused.
+pub(in crate::backend::sqlite) fn checks_first(operation: &QueryDbOperation) -> bool {
+    match operation {
+        QueryDbOperation::SaveAll { items, .. } => items.len() < 2,
+        operation => is_plain(operation),
+    }
+}
+
+impl WriterQueryDb {
+    pub(super) fn new(row: QueryDbRow) -> Result<Self> {
+        Ok(Self {
+            table: Table::of(&row)?,
+            committed_version: row.version,
+            row,
+            pending: Vec::new(),
+            dropped: false,
+            oldest_stored: None,
+            likely_new: true,
+        })
+    }
+
+    /// Takes a refused batch's changes back.
+    pub(in crate::backend::sqlite) fn take_back(&mut self, version: u64, pending: usize) {
+        self.row.version = version;
+        self.pending.truncate(pending);
+    }
+
+    /// Writes what belongs to the QueryDb as a whole, before the commit.
+    pub(in crate::backend::sqlite) fn finish(
+        &mut self,
+        connection: &Connection,
+        shared: &Shared,
+    ) -> Result<()> {
+        let (number, version) = (self.row.number, self.row.version);
+        if version != self.committed_version {
+            self.row.store_version(connection)?;
+        }
+        if self.dropped {
+            shared.feeds.clear(number);
+        }
+        let added = self.pending.len() as u64;
+        if added > 0 && self.keeps_changes() {
+            let oldest = match self.oldest_stored {
+                Some(oldest) => oldest,
+                None => feed::oldest_stored(connection, number)?.unwrap_or(version + 1),
+            };
+            self.oldest_stored = Some(feed::trim(connection, number, version, oldest, added)?);
+        }
+        shared.feeds.add(number, &self.pending);
+        Ok(())
+    }
+
+    /// Takes over what was committed; answers whether anything was.
+    pub(in crate::backend::sqlite) fn committed(&mut self) -> bool {
+        let changed = self.row.version != self.committed_version;
+        self.committed_version = self.row.version;
+        self.pending.clear();
+        changed | std::mem::take(&mut self.dropped)
+    }
+
+    /// Forgets what was not committed.
+    pub(in crate::backend::sqlite) fn retract(&self, shared: &Shared) {
+        shared.feeds.retract(self.row.number, self.committed_version);
+    }
+
+    fn keeps_changes(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.definition.spec.changes)
+    }
+
+    /// Notes a change, which takes the next version.
+    pub(super) fn change(
+        &mut self,
+        connection: &Connection,
+        key: Option<ItemKey>,
+        kind: ChangeKind,
+    ) -> rusqlite::Result<()> {
+        self.row.version += 1;
+        let change = Change::new(self.row.version, kind, key);
+        if self.keeps_changes() {
+            feed::store(connection, (self.row.number, &self.row.name), &change)?;
+        }
+        self.pending.push(change);
+        Ok(())
+    }
+}
+
+/// What a save knows of the row that is there.
+struct Found {
+    row_id: i64,
+    /// Its version, if it is visible.
+    visible: Option<u64>,
+    /// Whether its columns of index fields are those of the new item.
+    same_columns: bool,
+}
+
+/// An item to be written.
+struct NewItem<'a> {
+    key: &'a ItemKey,
+    json: &'a str,
+    expires_at: Option<u64>,
+    columns: Vec<ValueRef<'a>>,
+}
 
 impl Writer {
     pub(in crate::backend::sqlite) fn query_db(
@@ -47,390 +161,351 @@ impl Writer {
         shared: &Shared,
         operation: &QueryDbOperation,
     ) -> Result<Outcome, Failure> {
-        let outcome = match operation {
-            QueryDbOperation::Define { query_db, spec } => return self.define(shared, query_db, spec),
-            QueryDbOperation::Drop { query_db } => return self.drop_query_db(shared, query_db),
-            QueryDbOperation::DropIndex { query_db, index } => {
-                return self.drop_index(shared, query_db, index);
-            }
-            QueryDbOperation::RequireVersion { query_db, key, version } => {
-                let visible = self.visible(shared, query_db, key)?;
-                SaveMode::IfVersion(*version).check(key, visible)?;
+        Ok(Outcome::QueryDb(match operation {
+            QueryDbOperation::Define { query_db, spec } => {
+                self.define(query_db, spec)?;
                 return Ok(Outcome::Done);
             }
-            QueryDbOperation::Save { query_db, item } => {
-                let (state, at) = self.query_db_or_new(shared, query_db)?;
-                QueryDbOutcome::Saved(state.save(&at, item)?)
+            QueryDbOperation::Drop { query_db } => {
+                self.drop_query_db(query_db)?;
+                return Ok(Outcome::Done);
             }
+            QueryDbOperation::DropIndex { query_db, index } => {
+                self.drop_index(query_db, index)?;
+                return Ok(Outcome::Done);
+            }
+            QueryDbOperation::RequireVersion { query_db, key, version } => {
+                self.require_version(query_db, key, *version)?;
+                return Ok(Outcome::Done);
+            }
+            QueryDbOperation::Save { query_db, item } => QueryDbOutcome::Saved(self.save(query_db, item)?),
             QueryDbOperation::SaveAll { query_db, items } => {
-                let (state, at) = self.query_db_or_new(shared, query_db)?;
-                let saved = items.iter().map(|item| state.save(&at, item));
-                QueryDbOutcome::AllSaved(saved.collect::<Result<_, Failure>>()?)
+                let saved = items.iter().map(|item| self.save(query_db, item));
+                QueryDbOutcome::AllSaved(saved.collect::<Result<_, _>>()?)
             }
             QueryDbOperation::Delete { query_db, keys } => {
-                let delete = |state: &mut WriterQueryDb, at: &At<'_>| state.delete_all(at, keys);
-                QueryDbOutcome::Removed(self.with_known(shared, query_db, delete)?)
+                let removed = self.delete(query_db, keys, Removal::Deleted)?;
+                QueryDbOutcome::Removed(removed)
             }
             QueryDbOperation::DeletePartition { query_db, partition } => {
-                let delete = |state: &mut WriterQueryDb, at: &At<'_>| state.delete_partition(at, partition);
-                QueryDbOutcome::Removed(self.with_known(shared, query_db, delete)?)
+                let keys = self.keys_of_partition(query_db, partition)?;
+                QueryDbOutcome::Removed(self.delete(query_db, &keys, Removal::Deleted)?)
             }
             QueryDbOperation::Increment { query_db, key, field, by } => {
-                let (state, at) = self.query_db_or_new(shared, query_db)?;
-                QueryDbOutcome::Incremented(state.increment(&at, key, field, *by, &shared.limits)?)
+                QueryDbOutcome::Incremented(self.increment(shared, query_db, key, field, *by)?)
             }
             QueryDbOperation::PurgeExpired { query_db, limit } => {
-                let purge = |state: &mut WriterQueryDb, at: &At<'_>| state.purge(at, *limit);
-                QueryDbOutcome::Removed(self.with_known(shared, query_db, purge)?)
+                let keys = self.expired_keys(query_db, *limit)?;
+                QueryDbOutcome::Removed(self.delete(query_db, &keys, Removal::Expired)?)
             }
-        };
-        Ok(Outcome::QueryDb(outcome))
+        }))
     }
 
-    /// Whether an operation checks everything before it writes, so that it leaves nothing behind when it is refused.
-    pub(in crate::backend::sqlite) fn checks_first(
-        &mut self,
-        shared: &Shared,
-        operation: &Operation,
-    ) -> Result<bool> {
-        Ok(match operation {
-            Operation::QueryDb(operation) => match operation {
-                QueryDbOperation::Delete { .. }
-                | QueryDbOperation::DeletePartition { .. }
-                | QueryDbOperation::PurgeExpired { .. }
-                | QueryDbOperation::RequireVersion { .. } => true,
-                // One that does not exist is made first.
-                QueryDbOperation::Save { query_db, .. } | QueryDbOperation::Increment { query_db, .. } => {
-                    self.load_query_db(shared, query_db)?.is_some()
-                }
-                _ => false,
-            },
-            _ => true,
-        })
-    }
-
-    /// The version of the visible item under a key.
-    fn visible(&mut self, shared: &Shared, query_db: &Arc<str>, key: &ItemKey) -> Result<Option<u64>> {
-        let now = self.now;
-        if self.load_query_db(shared, query_db)?.is_none() {
-            return Ok(None);
-        }
-        let state = &self.query_dbs[query_db];
-        let found = state.find(&self.connection, key)?;
-        Ok(found
-            .filter(|found| is_visible(found.row.item.expires_at, now))
-            .map(|found| found.row.item.version))
-    }
-
-    /// Loads a QueryDb, if it exists.
-    pub(super) fn load_query_db(
-        &mut self,
-        shared: &Shared,
-        name: &Arc<str>,
-    ) -> Result<Option<&mut WriterQueryDb>> {
+    /// Loads a QueryDb, if it ever was.
+    pub(super) fn load_query_db(&mut self, name: &Arc<str>) -> Result<Option<&mut WriterQueryDb>> {
         if !self.query_dbs.contains_key(name) {
-            let Some(registered) = Registered::find(&self.connection, name)? else { return Ok(None) };
-            let Some(layout) = registered.layout()? else { return Ok(None) };
-            shared.rings.begin(name, registered.version);
-            let (layout, version) = (Arc::new(layout), registered.version);
-            self.query_dbs.insert(name.clone(), WriterQueryDb { layout, version, pending: Vec::new() });
+            let Some(row) = QueryDbRow::find(&self.connection, name)? else { return Ok(None) };
+            self.query_dbs.insert(name.clone(), WriterQueryDb::new(row)?);
         }
         Ok(self.query_dbs.get_mut(name))
     }
 
-    /// Loads a QueryDb, making one with the default definition if there is none.
-    fn query_db_or_new(
-        &mut self,
-        shared: &Shared,
-        name: &Arc<str>,
-    ) -> Result<(&mut WriterQueryDb, At<'_>), Failure> {
-        if self.load_query_db(shared, name)?.is_none() {
-            self.create_query_db(shared, name, &crate::query_db::QueryDbSpec::new())?;
-            self.load_query_db(shared, name)?;
-        }
-        let at = At { connection: &self.connection, now: self.now };
-        Ok((self.query_dbs.get_mut(name).expect("it was loaded or made"), at))
+    /// The table of a QueryDb that exists.
+    pub(super) fn table(&mut self, name: &Arc<str>) -> Result<Option<Arc<Table>>> {
+        Ok(self.load_query_db(name)?.and_then(|query_db| query_db.table.clone()))
     }
 
-    /// Changes a QueryDb, if it exists.
-    fn with_known(
-        &mut self,
-        shared: &Shared,
-        name: &Arc<str>,
-        change: impl FnOnce(&mut WriterQueryDb, &At<'_>) -> Result<u64, Failure>,
-    ) -> Result<u64, Failure> {
-        if self.load_query_db(shared, name)?.is_none() {
-            return Ok(0);
-        }
-        let at = At { connection: &self.connection, now: self.now };
-        change(self.query_dbs.get_mut(name).expect("it was loaded"), &at)
-    }
-
-    /// Forgets a QueryDb whose definition changes, with what it has done so far written down.
-    pub(super) fn put_down(&mut self, name: &Arc<str>) -> Result<(), Failure> {
-        if let Some(mut state) = self.query_dbs.remove(name) {
-            let pending = state.store(&self.connection).written()?;
-            self.put_down.push((name.clone(), pending));
-        }
-        Ok(())
-    }
-
-    pub(in crate::backend::sqlite) fn mark_query_dbs(&self) -> Marks {
-        let mark =
-            |(name, state): (&Arc<str>, &WriterQueryDb)| (name.clone(), (state.version, state.pending.len()));
-        Marks(self.query_dbs.iter().map(mark).collect())
-    }
-
-    /// Returns to how things were, with the savepoint; what was loaded since is loaded again when needed.
-    pub(in crate::backend::sqlite) fn return_query_dbs(&mut self, marks: &Marks) {
-        self.query_dbs.retain(|name, state| match marks.0.get(name) {
-            Some((version, pending)) => {
-                state.version = *version;
-                state.pending.truncate(*pending);
-                true
-            }
-            None => false,
-        });
-    }
-
-    /// Writes down how far QueryDbs have come.
-    pub(in crate::backend::sqlite) fn finish_query_dbs(&mut self) -> Result<()> {
-        for state in self.query_dbs.values_mut().filter(|state| !state.pending.is_empty()) {
-            let pending = state.store(&self.connection)?;
-            state.pending = pending;
-        }
-        Ok(())
-    }
-
-    /// Announces what was committed.
-    pub(in crate::backend::sqlite) fn query_dbs_committed(&mut self, shared: &Shared) {
-        let put_down = std::mem::take(&mut self.put_down);
-        let current =
-            self.query_dbs.iter_mut().map(|(name, state)| (name.clone(), std::mem::take(&mut state.pending)));
-        for (name, changes) in put_down.into_iter().chain(current).filter(|(_, changes)| !changes.is_empty())
-        {
-            shared.rings.extend(&name, changes);
-            shared.bus.publish(&format!("querydb/{name}"));
-        }
-    }
-
-    /// Forgets everything: the transaction was taken back, or another process has committed.
-    pub(in crate::backend::sqlite) fn forget_query_dbs(&mut self) {
-        self.query_dbs.clear();
-        self.put_down.clear();
-    }
-}
-
-/// Where and when an operation happens.
-struct At<'a> {
-    connection: &'a Connection,
-    /// Microseconds since 1970.
-    now: u64,
-}
-
-/// An item that is there, visible or not.
-struct Found {
-    row: ItemRow,
-    rowid: i64,
-}
-
-/// An item about to be written.
-struct NewItem<'a> {
-    key: &'a ItemKey,
-    json: &'a str,
-    prepared: &'a Prepared,
-    expires_at: Option<u64>,
-}
-
-impl WriterQueryDb {
-    fn find(&self, connection: &Connection, key: &ItemKey) -> Result<Option<Found>> {
-        let mut statement = connection.prepare_cached(&self.layout.sql.find)?;
-        let mut rows = statement.query((&key.partition, bound(sql_value(&key.sub))))?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let rowid = row.get(6 + self.layout.columns.fields.len())?;
-        Ok(Some(Found { row: ItemRow::read(&self.layout, row)?, rowid }))
-    }
-
-    fn save(&mut self, at: &At<'_>, data: &ItemData) -> Result<Saved, Failure> {
-        let ItemData { partition, json, ttl, mode } = data;
-        let layout = self.layout.clone();
-        let prepared = layout.definition.prepare(json)?;
-        layout.definition.check_ttl(*ttl)?;
-        let key = ItemKey::new(partition.as_str(), prepared.sub.clone());
-        let found = self.find(at.connection, &key)?;
-        let visible = found.as_ref().filter(|found| is_visible(found.row.item.expires_at, at.now));
-        let added = visible.is_none();
-        mode.check(&key, visible.map(|found| found.row.item.version))?;
-        let expires_at = prepared.expires_at.or(ttl.map(|ttl| ttl.expires_at(at.now)));
-        let new = NewItem { key: &key, json, prepared: &prepared, expires_at };
-        let version = self.put(at, &new, found.as_ref(), added).written()?;
-        Ok(Saved::new(key, version, added))
-    }
-
-    /// Writes an item over the one that is there, or beside the others.
-    fn put(&mut self, at: &At<'_>, new: &NewItem<'_>, old: Option<&Found>, added: bool) -> Result<u64> {
-        let version = self.version + 1;
-        let layout = &self.layout;
-        let keys = layout.column_values(new.prepared);
-        let (sql_version, expires_at) = (to_sql(version), new.expires_at.map(to_sql));
-        let sub = sql_value(&new.key.sub);
-        let mut sum = Checksum::new(&layout.name, &new.key.partition, sub, new.json, sql_version, expires_at);
-        let key_values = keys.iter().map(|key| key.map_or(ValueRef::Null, sql_value));
-        key_values.clone().enumerate().for_each(|(column, value)| sum.column(column, value));
-        let sum = sum.finish();
-        let is_same = |found: &Found| {
-            found.row.item.expires_at == new.expires_at
-                && found.row.keys.iter().map(Option::as_ref).eq(keys.iter().copied())
+    /// The table of a QueryDb and its definition, which is the default one if there is none.
+    fn table_or_default(&mut self, name: &Arc<str>) -> Result<(Option<Arc<Table>>, Arc<Definition>)> {
+        let table = self.table(name)?;
+        let definition = match &table {
+            Some(table) => table.definition.clone(),
+            None => Definition::new(QueryDbSpec::new())?,
         };
-        let (json, sql_sum) = (ValueRef::Text(new.json.as_bytes()), ValueRef::Integer(sum));
-        let (number, expiry) =
-            (ValueRef::Integer(sql_version), expires_at.map_or(ValueRef::Null, ValueRef::Integer));
-        match old {
-            Some(found) if is_same(found) => {
-                let values = [ValueRef::Integer(found.rowid), json, number, sql_sum];
-                run(at.connection, &layout.sql.update_item, values.into_iter())?;
-            }
-            Some(found) => {
-                let values = [ValueRef::Integer(found.rowid), json, number, sql_sum, expiry];
-                run(at.connection, &layout.sql.update, values.into_iter().chain(key_values))?;
-            }
+        Ok((table, definition))
+    }
+
+    /// Remembers how to take back what the batch does from here on.
+    fn remember(&mut self, name: &Arc<str>) {
+        if let (Some(undo), Some(known)) = (&mut self.undo, self.query_dbs.get(name)) {
+            let (version, pending) = (known.row.version, known.pending.len());
+            undo.push(Undo::QueryDb { query_db: name.clone(), version, pending });
+        }
+    }
+
+    fn save(&mut self, name: &Arc<str>, item: &ItemData) -> Result<Saved, Failure> {
+        let (table, definition) = self.table_or_default(name)?;
+        let mut prepared = definition.prepare(&item.json)?;
+        definition.check_ttl(item.ttl)?;
+        let expires_at = prepared.expires_at.or(item.ttl.map(|ttl| ttl.expires_at(self.now)));
+        let sub = std::mem::replace(&mut prepared.sub, KeyValue::none());
+        let key = ItemKey { partition: item.partition.clone(), sub };
+        let table = match table {
+            Some(table) => table,
             None => {
-                let partition = ValueRef::Text(new.key.partition.as_bytes());
-                let values = [partition, sub, json, expiry, number, sql_sum];
-                run(at.connection, &layout.sql.insert, values.into_iter().chain(key_values))?;
+                item.mode.check(&key, None)?;
+                self.create_default(name)?
+            }
+        };
+        let added = self.put(name, &table, (&key, &item.json, expires_at, &prepared), item.mode)?;
+        Ok(Saved::new(key, self.query_dbs[name].row.version, added))
+    }
+
+    /// Writes an item, and answers whether no visible one was there.
+    fn put(
+        &mut self,
+        name: &Arc<str>,
+        table: &Table,
+        (key, json, expires_at, prepared): (&ItemKey, &str, Option<u64>, &Prepared),
+        mode: SaveMode,
+    ) -> Result<bool, Failure> {
+        self.remember(name);
+        let columns = index_columns(table, prepared);
+        let item = NewItem { key, json, expires_at, columns };
+        let known = self.query_dbs.get_mut(name).expect("it was loaded for this operation");
+        let version = known.row.version + 1;
+        let (connection, now) = (&self.connection, self.now);
+        let may_insert = matches!(mode, SaveMode::Overwrite | SaveMode::Init);
+        let inserted =
+            known.likely_new && may_insert && insert(connection, table, &item, version).written()?;
+        let mut added = true;
+        if !inserted {
+            let found = find(connection, table, &item, mode != SaveMode::Overwrite, now)?;
+            let visible = found.as_ref().and_then(|found| found.visible);
+            mode.check(key, visible)?;
+            added = visible.is_none();
+            known.likely_new = found.is_none();
+            match found {
+                Some(found) => update(connection, table, &item, version, &found).written()?,
+                None if insert(connection, table, &item, version).written()? => {}
+                None => {
+                    let error = Error::corrupted("an item that is there, and is not found");
+                    return Err(Failure::Broken(error.with("item", key.to_string())));
+                }
             }
         }
         let kind = if added { ChangeKind::Added } else { ChangeKind::Updated };
-        Ok(self.changed(kind, new.key.clone()))
+        known.change(connection, Some(key.clone()), kind).written()?;
+        Ok(added)
     }
 
-    /// Takes the next version for a change.
-    fn changed(&mut self, kind: ChangeKind, key: ItemKey) -> u64 {
-        self.version += 1;
-        self.pending.push(Change::new(self.version, kind, Some(key)));
-        self.version
-    }
-
-    fn remove(&mut self, at: &At<'_>, rowid: i64, key: ItemKey, reason: Removal) -> Result<()> {
-        at.connection.prepare_cached(&self.layout.sql.delete)?.execute([rowid])?;
-        self.changed(ChangeKind::Removed { reason }, key);
-        Ok(())
-    }
-
-    fn delete_all(&mut self, at: &At<'_>, keys: &[ItemKey]) -> Result<u64, Failure> {
-        let mut removed = 0;
-        for key in keys {
-            let found = self.find(at.connection, key).written()?;
-            let Some(found) = found.filter(|found| is_visible(found.row.item.expires_at, at.now)) else {
-                continue;
-            };
-            self.remove(at, found.rowid, key.clone(), Removal::Deleted).written()?;
-            removed += 1;
-        }
-        Ok(removed)
-    }
-
-    fn delete_partition(&mut self, at: &At<'_>, partition: &str) -> Result<u64, Failure> {
-        let sql = format!(
-            "SELECT {}, rowid FROM {} WHERE partition_key = ?1 ORDER BY sub_key",
-            self.layout.item_columns(),
-            self.layout.table
-        );
-        let visible = |found: &Found| is_visible(found.row.item.expires_at, at.now);
-        let found = self.find_all(at, &sql, [ValueRef::Text(partition.as_bytes())].into_iter()).written()?;
-        let mut removed = 0;
-        for found in found.into_iter().filter(visible) {
-            self.remove(at, found.rowid, found.row.item.key, Removal::Deleted).written()?;
-            removed += 1;
-        }
-        Ok(removed)
-    }
-
-    fn purge(&mut self, at: &At<'_>, limit: u64) -> Result<u64, Failure> {
-        let sql = format!(
-            "SELECT {}, rowid FROM {} WHERE expires_at <= ?1 ORDER BY expires_at, partition_key, sub_key LIMIT ?2",
-            self.layout.item_columns(),
-            self.layout.table
-        );
-        let window = [to_sql(at.now / 1_000_000), to_sql(limit)].map(ValueRef::Integer);
-        let found = self.find_all(at, &sql, window.into_iter()).written()?;
-        let purged = found.len() as u64;
-        for found in found {
-            self.remove(at, found.rowid, found.row.item.key, Removal::Expired).written()?;
-        }
-        Ok(purged)
-    }
-
-    fn find_all<'a>(
-        &self,
-        at: &At<'_>,
-        sql: &str,
-        values: impl Iterator<Item = ValueRef<'a>>,
-    ) -> Result<Vec<Found>> {
-        let mut statement = at.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params_from_iter(values.map(bound)))?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let rowid = row.get(6 + self.layout.columns.fields.len())?;
-            found.push(Found { row: ItemRow::read(&self.layout, row)?, rowid });
-        }
-        Ok(found)
+    fn require_version(
+        &mut self,
+        name: &Arc<str>,
+        key: &ItemKey,
+        version: Option<u64>,
+    ) -> Result<(), Failure> {
+        let visible = match self.table(name)? {
+            Some(table) => with_found(&self.connection, &table, key, |found| {
+                found.check()?;
+                let is_visible = is_visible(found.expires_at(), self.now);
+                found.version().map(|version| is_visible.then_some(version))
+            })?
+            .flatten(),
+            None => None,
+        };
+        Ok(SaveMode::IfVersion(version).check(key, visible)?)
     }
 
     fn increment(
         &mut self,
-        at: &At<'_>,
+        shared: &Shared,
+        name: &Arc<str>,
         key: &ItemKey,
         field: &str,
         by: Number,
-        limits: &Limits,
     ) -> Result<Number, Failure> {
-        let layout = self.layout.clone();
-        let found = self.find(at.connection, key)?;
-        let visible = found.as_ref().filter(|found| is_visible(found.row.item.expires_at, at.now));
-        let (json, expires_at) = match visible {
-            Some(found) => (found.row.item.json.clone(), found.row.item.expires_at),
-            None => (layout.definition.empty_item(key)?, None),
+        let (table, definition) = self.table_or_default(name)?;
+        let now = self.now;
+        let there = match &table {
+            Some(table) => with_found(&self.connection, table, key, |found| {
+                found.check()?;
+                let visible = is_visible(found.expires_at(), now);
+                Ok(visible.then(|| (found.values.json.to_owned(), found.expires_at())))
+            })?
+            .flatten(),
+            None => None,
+        };
+        let (json, expires_at) = match there {
+            Some(there) => there,
+            None => (definition.empty_item(key)?, None),
         };
         let (json, total) = add_to_field(&json, &field.parse()?, by)?;
-        check_item_size(&json, limits)?;
-        let prepared = layout.definition.prepare(&json)?;
+        check_item_size(&json, &shared.limits)?;
+        let prepared = definition.prepare(&json)?;
         if prepared.sub != key.sub {
             let reason = format!("`{field}` is the sub id, which is part of the key");
             return Err(Error::invalid("field", reason).into());
         }
-        let has_ttl_field = layout.definition.spec.ttl_field.is_some();
-        let expires_at = if has_ttl_field { prepared.expires_at } else { expires_at };
-        let added = visible.is_none();
-        let new = NewItem { key, json: &json, prepared: &prepared, expires_at };
-        self.put(at, &new, found.as_ref(), added).written()?;
+        let expires_at = if definition.spec.ttl_field.is_some() { prepared.expires_at } else { expires_at };
+        let table = match table {
+            Some(table) => table,
+            None => self.create_default(name)?,
+        };
+        self.put(name, &table, (key, &json, expires_at, &prepared), SaveMode::Overwrite)?;
         Ok(total)
     }
 
-    /// Writes down the version, and the changes if they are kept; gives the changes back.
-    fn store(&mut self, connection: &Connection) -> Result<Vec<Change>> {
-        let pending = std::mem::take(&mut self.pending);
-        if pending.is_empty() {
-            return Ok(pending);
+    /// Deletes items: the visible ones, or those that have expired.
+    fn delete(&mut self, name: &Arc<str>, keys: &[ItemKey], reason: Removal) -> Result<u64, Failure> {
+        let Some(table) = self.table(name)? else { return Ok(0) };
+        self.remember(name);
+        let (connection, now) = (&self.connection, self.now);
+        let known = self.query_dbs.get_mut(name).expect("it was loaded for this operation");
+        let mut removed = 0;
+        for key in keys {
+            let found = with_found(connection, &table, key, |found| {
+                let visible = is_visible(found.expires_at(), now);
+                let is_wanted = match (reason, found.check()) {
+                    // What is damaged can be deleted, whatever it says of its time.
+                    (Removal::Deleted, checked) => visible || checked.is_err(),
+                    (Removal::Expired, checked) => checked.map(|()| !visible)?,
+                };
+                Ok(if is_wanted { Some(found.row_id()?) } else { None })
+            })
+            .written()?;
+            let Some(row_id) = found.flatten() else { continue };
+            connection
+                .prepare_cached(&table.sql.delete)
+                .and_then(|mut statement| statement.execute([row_id]))
+                .written()?;
+            known.change(connection, Some(key.clone()), ChangeKind::Removed { reason }).written()?;
+            removed += 1;
         }
-        let name = &*self.layout.name;
-        let registered = Registered::find(connection, name)?;
-        let registered =
-            registered.ok_or_else(|| Error::corrupted("a QueryDb that is not in the registry"))?;
-        Registered { version: self.version, ..registered }.store(connection)?;
-        if self.layout.definition.spec.changes {
-            changes::store(connection, self.layout.number, &pending)?;
+        Ok(removed)
+    }
+
+    fn keys_of_partition(&mut self, name: &Arc<str>, partition: &str) -> Result<Vec<ItemKey>> {
+        let Some(table) = self.table(name)? else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT partition_key, sub_key FROM {} WHERE partition_key = ?1 ORDER BY sub_key",
+            table.table_name
+        );
+        self.keys(&sql, [partition], |key| key.partition == partition)
+    }
+
+    /// The keys of items that have expired, the oldest first.
+    fn expired_keys(&mut self, name: &Arc<str>, limit: u64) -> Result<Vec<ItemKey>> {
+        let Some(table) = self.table(name)? else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT partition_key, sub_key FROM {} WHERE expires_at <= ?1
+             ORDER BY expires_at, partition_key, sub_key LIMIT ?2",
+            table.table_name
+        );
+        self.keys(&sql, (to_sql(self.now / 1_000_000), to_sql(limit)), |_| true)
+    }
+
+    fn keys(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        is_right: impl Fn(&ItemKey) -> bool,
+    ) -> Result<Vec<ItemKey>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(parameters)?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            let key = ItemKey { partition: row.get(0)?, sub: super::row::key_value(row.get_ref(1)?)? };
+            if !is_right(&key) {
+                return Err(Error::corrupted("items that are out of order").with("item", key.to_string()));
+            }
+            keys.push(key);
         }
-        Ok(pending)
+        Ok(keys)
     }
 }
 
-fn run<'a>(connection: &Connection, sql: &str, values: impl Iterator<Item = ValueRef<'a>>) -> Result<()> {
-    connection.prepare_cached(sql)?.execute(params_from_iter(values.map(bound)))?;
-    Ok(())
+/// Looks at the row under a key, if there is one; its checksum is not yet compared.
+fn with_found<T>(
+    connection: &Connection,
+    table: &Table,
+    key: &ItemKey,
+    look: impl FnOnce(&StoredItem<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut statement = connection.prepare_cached(&table.sql.find)?;
+    statement.raw_bind_parameter(1, &key.partition)?;
+    bind(&mut statement, 2, stored(&key.sub))?;
+    let mut rows = statement.raw_query();
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let found = StoredItem::read(table, row)?;
+    if found.values.partition != key.partition || !same(found.values.sub, stored(&key.sub)) {
+        return Err(found.corrupted("an item that is found under another key"));
+    }
+    look(&found).map(Some)
 }
 
-/// A key value that SQLite takes, of a key that may be null.
-pub(super) fn optional(value: Option<&KeyValue>) -> ValueRef<'_> {
-    value.map_or(ValueRef::Null, sql_value)
+/// The row that a save meets. Whatever depends on its version compares the checksum; an overwrite does not, so that it
+/// can mend an item.
+fn find(
+    connection: &Connection,
+    table: &Table,
+    item: &NewItem<'_>,
+    is_guarded: bool,
+    now: u64,
+) -> Result<Option<Found>> {
+    with_found(connection, table, item.key, |found| {
+        if is_guarded {
+            found.check()?;
+        }
+        let visible = if is_visible(found.expires_at(), now) { Some(found.version()?) } else { None };
+        let same_columns = found.columns().zip(&item.columns).all(|(old, new)| same(old, *new));
+        Ok(Found { row_id: found.row_id()?, visible, same_columns })
+    })
+}
+
+/// Inserts an item; false if there is one under its key.
+fn insert(
+    connection: &Connection,
+    table: &Table,
+    item: &NewItem<'_>,
+    version: u64,
+) -> rusqlite::Result<bool> {
+    let values = item.values(version);
+    let mut statement = connection.prepare_cached(&table.sql.insert)?;
+    statement.raw_bind_parameter(1, values.partition)?;
+    bind(&mut statement, 2, values.sub)?;
+    statement.raw_bind_parameter(3, values.json)?;
+    statement.raw_bind_parameter(4, values.expires_at)?;
+    statement.raw_bind_parameter(5, values.version)?;
+    statement.raw_bind_parameter(6, item.checksum(table, &values))?;
+    bind_all(&mut statement, FIXED_COLUMNS + 1, &item.columns)?;
+    Ok(statement.raw_execute()? > 0)
+}
+
+fn update(
+    connection: &Connection,
+    table: &Table,
+    item: &NewItem<'_>,
+    version: u64,
+    found: &Found,
+) -> rusqlite::Result<()> {
+    let values = item.values(version);
+    // An index is only written if a column of it is set.
+    let sql = if found.same_columns { &table.sql.update } else { &table.sql.update_all };
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.raw_bind_parameter(1, found.row_id)?;
+    statement.raw_bind_parameter(2, values.json)?;
+    statement.raw_bind_parameter(3, values.expires_at)?;
+    statement.raw_bind_parameter(4, values.version)?;
+    statement.raw_bind_parameter(5, item.checksum(table, &values))?;
+    if !found.same_columns {
+        bind_all(&mut statement, FIXED_COLUMNS, &item.columns)?;
+    }
+    statement.raw_execute().map(drop)
+}
+
+impl NewItem<'_> {
+    fn values(&self, version: u64) -> Values<'_> {
+        Values {
+            partition: &self.key.partition,
+            sub: stored(&self.key.sub),
+            json: self.json,
+            expires_at: self.expires_at.map(to_sql),
+            version: to_sql(version),
+        }
+    }
+
+    fn checksum(&self, table: &Table, values: &Values<'_>) -> i64 {
+        values.checksum(table.checksummed_name(), self.columns.iter().copied())
+    }
 }

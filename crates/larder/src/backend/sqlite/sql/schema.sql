@@ -103,26 +103,33 @@ CREATE TABLE snapshot (
     UNIQUE (log, kind, subject, at)
 ) STRICT;
 
--- The QueryDbs. Each has a table `qdb_<name>`, which is made when the QueryDb is:
---   partition_key, sub_key (of no type, so that numbers stay numbers), item, expires_at, version, checksum, and
---   a column k1, k2, … for each field that an index names, null where no index has the item.
+-- A QueryDb. Its items are in a table of their own, made when it comes to be:
+--   CREATE TABLE qdb_<name> (
+--       partition_key TEXT NOT NULL,
+--       sub_key       ANY NOT NULL,      -- a number or a text; '' if there is none
+--       item          TEXT NOT NULL,     -- JSON, byte for byte as it was saved
+--       expires_at    INTEGER,           -- seconds since 1970-01-01 UTC
+--       version       INTEGER NOT NULL,
+--       checksum      INTEGER NOT NULL,
+--       k1 ANY, k2 ANY, …                -- values of fields that are in indexes
+--       PRIMARY KEY (partition_key, sub_key)
+--   ) STRICT
 CREATE TABLE query_db (
     query_db   INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
-    table_name TEXT,              -- NULL once dropped: versions never go back
-    spec       TEXT NOT NULL,     -- the definition, as JSON
-    columns    TEXT NOT NULL,     -- which field k1, k2, … are of, and the numbers of the indexes, as JSON
-    owner      TEXT,              -- the projection that alone writes it
-    generation INTEGER NOT NULL,  -- rises when the definition changes
-    version    INTEGER NOT NULL,  -- the last version that was given
+    table_name TEXT UNIQUE COLLATE NOCASE,  -- NULL: dropped; the version goes on if it comes to be again
+    version    INTEGER NOT NULL,            -- the highest that was given
+    spec       TEXT NOT NULL,               -- its definition, as JSON
+    layout     TEXT NOT NULL,               -- which field is in which column, as JSON
+    owner      TEXT,                        -- the projection that alone writes it
     checksum   INTEGER NOT NULL
 ) STRICT;
 
--- The newest changes of the QueryDbs that keep them.
-CREATE TABLE change (
+-- Changes of QueryDbs that keep them.
+CREATE TABLE query_db_change (
     query_db      INTEGER NOT NULL,
     version       INTEGER NOT NULL,
-    kind          INTEGER NOT NULL,  -- 1 added, 2 updated, 3 deleted, 4 expired, 5 all replaced
+    kind          INTEGER NOT NULL,  -- 1 added, 2 updated, 3 deleted, 4 expired, 5 replaced
     partition_key TEXT,
     sub_key       ANY,
     checksum      INTEGER NOT NULL,
