@@ -5,6 +5,9 @@
 //! and writes. A thread that waits for its own write does this itself, so a lone caller needs no other thread; for
 //! tasks, one of two threads of the client does it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     thread,
@@ -375,7 +378,8 @@ impl Drop for Unwinding<'_> {
 
 /// Starts a compaction in the background if most of the file is outdated.
 pub(crate) fn compact_if_due(core: &Arc<Core>) {
-    if core.options.enable_wal && core.options.auto_compact && compaction::is_due(core) {
+    let may = core.options.enable_wal && core.options.auto_compact;
+    if may && compaction::is_due(core) && core.check_open().is_ok() {
         compaction::in_background(core);
     }
 }

@@ -194,7 +194,9 @@ pub(crate) fn close(core: &Core) -> Result<()> {
     sync.file = None;
     drop((sync, stage, compacting));
     core.watchers.end();
-    for thread in lock(&core.threads).drain(..) {
+    // Not under the lock: one of them may be about to start another.
+    let threads = std::mem::take(&mut *lock(&core.threads));
+    for thread in threads {
         // The last handle may be dropped by one of these threads, which cannot wait for itself.
         if thread.thread().id() != thread::current().id() && thread.join().is_err() {
             tracing::error!("a thread of the client has panicked");

@@ -106,7 +106,8 @@ impl Watchers {
 
     /// Lets everybody come to the end.
     pub(crate) fn end(&self) {
-        for watch in lock(&self.all).drain(..).filter_map(|watch| watch.upgrade()) {
+        let all = std::mem::take(&mut *lock(&self.all));
+        for watch in all.iter().filter_map(Weak::upgrade) {
             let mut pending = lock(&watch);
             pending.ended = true;
             let waker = pending.waker.take();

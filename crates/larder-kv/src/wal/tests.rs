@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
+use proptest::{prelude::*, sample::Index};
+
 use crate::{
     Client, ClientOptions, Error, ErrorKind, ManualClock, Repaired, Result,
     io::memory::MemoryDisk,
@@ -118,6 +120,41 @@ fn a_damaged_byte_is_corruption_where_a_later_frame_vouches_for_it_and_a_torn_ta
                 assert!(frame < last, "{at}: {error}");
                 assert_eq!(*error.kind(), ErrorKind::Corrupted { offset: ends[frame] as u64 }, "{at}");
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn whatever_happens_to_a_file_it_never_has_what_was_not_written(
+        edits in proptest::collection::vec((any::<Index>(), any::<Index>(), 0..4_u8, any::<u8>()), 1..5),
+    ) {
+        let (mut bytes, states, _) = sample();
+        for (at, from, edit, with) in edits {
+            let (at, from) = (at.index(bytes.len()), from.index(bytes.len()));
+            let (low, high) = (at.min(from), at.max(from));
+            match edit {
+                0 => bytes[at] = with,
+                1 => bytes[low..high].fill(with & 1),
+                2 => bytes.truncate(at.max(1)),
+                // A part of the file once more, elsewhere.
+                _ => bytes.extend_from_within(low & !7..high),
+            }
+        }
+        match open(&with_file(&bytes)) {
+            Ok(client) => prop_assert!(states.contains(&contents(&client))),
+            Err(error) => prop_assert!(
+                matches!(error.kind(), ErrorKind::Corrupted { .. } | ErrorKind::Incompatible),
+                "{error}"
+            ),
+        }
+        match repair(options(&with_file(&bytes))).wait() {
+            Ok(repaired) => prop_assert!(repaired.frames <= states.len() as u64),
+            Err(error) => prop_assert!(
+                matches!(error.kind(), ErrorKind::Corrupted { .. } | ErrorKind::Incompatible),
+                "{error}"
+            ),
         }
     }
 }
