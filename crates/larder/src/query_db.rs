@@ -16,6 +16,7 @@ mod plan;
 mod project;
 mod query;
 mod raw_object;
+mod syntax;
 mod ttl;
 
 use std::sync::Arc;
