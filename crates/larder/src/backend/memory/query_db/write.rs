@@ -161,6 +161,7 @@ impl QueryDbState {
         keys.len() as u64
     }
 
+    /// Takes a definition over; one that does not exist, or no longer, has no other that would bind it.
     fn define(&mut self, spec: &QueryDbSpec, exists: bool) -> Result<()> {
         let definition =
             if exists { self.definition.extended(spec)?.0 } else { Definition::new(spec.clone())? };
