@@ -13,6 +13,8 @@ pub(crate) mod repair;
 pub(crate) mod writer;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod tests;
