@@ -10,23 +10,27 @@ fn digits(byte: &str) -> String {
 }
 
 fn keyring(text: &str) -> Keyring {
-    text.parse().unwrap()
+    text.parse().expect("a keyring")
 }
 
 /// A folder with a store: order-1 at 2 and 3 (the latter encrypted with `old`), bytes of order-2, and a query.
 fn saved() -> Folder {
     let folder = Folder::new();
-    let store = Store::open(format!("sqlite:{}/.larder/local.db", folder.path().display())).wait().unwrap();
-    let log = store.event_log("orders").unwrap();
-    log.append("order-1", 0, (0..3).map(|n| NewEvent::new("Counted", &n))).wait().unwrap();
+    let store =
+        Store::open(format!("sqlite:{}/.larder/local.db", folder.path().display())).wait().expect("it works");
+    let log = store.event_log("orders").expect("a name");
+    log.append("order-1", 0, (0..3).map(|n| NewEvent::new("Counted", &n))).wait().expect("it works");
     let snapshots = log.snapshots();
     let secret =
         snapshots.clone().codec(Codec::default().encrypted(keyring(&format!("old {}", digits("ab")))));
-    snapshots.save("order-1", 2, &json!({ "status": "open" })).schema("v1").wait().unwrap();
-    secret.save("order-1", 3, &json!({ "status": "paid", "note": "x".repeat(2_000) })).wait().unwrap();
-    snapshots.save_bytes("order-2", 1, [0, 255]).wait().unwrap();
-    snapshots.save(Subject::query("open orders"), Position::new(3), &3).wait().unwrap();
-    store.close().wait().unwrap();
+    snapshots.save("order-1", 2, &json!({ "status": "open" })).schema("v1").wait().expect("it works");
+    secret
+        .save("order-1", 3, &json!({ "status": "paid", "note": "x".repeat(2_000) }))
+        .wait()
+        .expect("it works");
+    snapshots.save_bytes("order-2", 1, [0, 255]).wait().expect("it works");
+    snapshots.save(Subject::query("open orders"), Position::new(3), &3).wait().expect("it works");
+    store.close().wait().expect("it works");
     folder
 }
 
