@@ -21,11 +21,11 @@ use uuid::Uuid;
 pub use self::query_db::{
     ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, QueryDbStats, SaveMode,
 };
-pub(crate) use self::snapshot::SnapshotPages;
 pub use self::snapshot::{
     SnapshotData, SnapshotOperation, SnapshotOutcome, SnapshotPage, SnapshotRead, SnapshotSource,
     SnapshotStats, SnapshotsRead, StoredSnapshot, container_digest,
 };
+pub(crate) use self::snapshot::{SnapshotPages, Taken, checksum as snapshot_checksum};
 
 use crate::{
     bus::Bus,
@@ -36,6 +36,7 @@ use crate::{
     page::Page,
     query::{AppendCondition, Query},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
+    snapshot::SnapshotInfo,
 };
 
 /// A boxed future, as the methods of [`Backend`] return it.
@@ -126,11 +127,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// - A stored snapshot that fails its checksum is `Corrupted`.
     fn read_snapshot(&self, request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>>;
 
+    /// Lists a page of snapshots as [`read_snapshots`](Self::read_snapshots) reads one, each checked, without their
+    /// states; `max_bytes` does not matter.
+    fn list_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<Page<SnapshotInfo>>>;
+
     /// Reads a page of snapshots, in one atomic look, by log, subject (by kind, `query` before `stream`, and by name)
     /// and place; names ascend by UTF-8 bytes.
     ///
-    /// - `limit` snapshots at most, and none after those that reach `max_bytes`; if that leaves some out, `next` is the
-    ///   last one's place.
+    /// - `limit` snapshots at most, and none after those that reach `max_bytes`, but at least one; if that leaves some
+    ///   out, `next` is the last one's place.
     /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
     /// - A stored snapshot that fails its checksum is `Corrupted`.
     fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>>;

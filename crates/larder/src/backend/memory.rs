@@ -38,11 +38,12 @@ use crate::{
     clock::{Clock, micros_since_epoch},
     config::Config,
     error::{Error, ErrorKind, Result},
-    event::Event,
+    event::{Event, Position},
     event_log::{LogInfo, StreamInfo},
     limits::Limits,
     page::Page,
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
+    snapshot::SnapshotInfo,
 };
 
 /// A store in memory, gone when it is dropped or closed.
@@ -211,8 +212,18 @@ impl Backend for MemoryBackend {
         Box::pin(async move { self.with_state(|state| snapshot::find(state, &request)) })
     }
 
+    fn list_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<Page<SnapshotInfo>>> {
+        Box::pin(async move {
+            let (infos, next) = self.with_state(|state| snapshot::page(state, &request, &self.limits))?;
+            Ok(Page::new(infos, next, Position::START))
+        })
+    }
+
     fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>> {
-        Box::pin(async move { self.with_state(|state| snapshot::page(state, &request, &self.limits)) })
+        Box::pin(async move {
+            let (snapshots, next) = self.with_state(|state| snapshot::page(state, &request, &self.limits))?;
+            Ok(SnapshotPage { snapshots, next })
+        })
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {

@@ -8,8 +8,8 @@ use crate::{
     clock::micros_since_epoch,
     codec::{Header, Place},
     error::{Error, Result},
-    limits::check_key,
-    snapshot::{SnapshotPlace, SnapshotSaved, Subject, check_at},
+    limits::{Limits, check_key},
+    snapshot::{SnapshotInfo, SnapshotPlace, SnapshotSaved, Subject, check_at},
 };
 
 /// A change of snapshots.
@@ -217,45 +217,77 @@ pub struct SnapshotPage {
     pub next: Option<SnapshotPlace>,
 }
 
-/// Gathers a page, for backends: give it one snapshot after another until it is full.
+/// Gathers a page of snapshots, or of what is known of them: one after another until it is full.
 #[derive(Debug)]
-pub(crate) struct SnapshotPages<'a> {
-    request: &'a SnapshotsRead,
+pub(crate) struct SnapshotPages<T> {
     limit: usize,
     over_limit_is_an_error: bool,
+    max_bytes: Option<usize>,
     bytes: usize,
-    page: SnapshotPage,
+    found: Vec<T>,
+    last: Option<SnapshotPlace>,
+    has_more: bool,
 }
 
-impl<'a> SnapshotPages<'a> {
-    pub(crate) fn new(request: &'a SnapshotsRead, limits: &crate::Limits) -> Self {
+impl<T: Taken> SnapshotPages<T> {
+    pub(crate) fn new(request: &SnapshotsRead, limits: &Limits) -> Self {
         let (limit, over_limit_is_an_error) = limits.page_rows(request.limit);
-        let page = SnapshotPage { snapshots: Vec::new(), next: None };
-        Self { request, limit, over_limit_is_an_error, bytes: 0, page }
+        let (max_bytes, found) = (request.max_bytes, Vec::new());
+        Self { limit, over_limit_is_an_error, max_bytes, bytes: 0, found, last: None, has_more: false }
     }
 
-    /// Whether it has room for one of this size; if not, the page ends here.
+    /// Whether it has room for another one; if not, the page ends here.
     pub(crate) fn has_room(&mut self) -> Result<bool> {
-        let full = self.page.snapshots.len() >= self.limit;
+        let full = self.found.len() >= self.limit;
         if full && self.over_limit_is_an_error {
             let limit = self.limit as u64;
             return Err(Error::too_large("snapshots of a read", limit, limit + 1)
                 .with_hint("give a limit, or iterate with `each`"));
         }
-        if full || self.request.max_bytes.is_some_and(|most| self.bytes >= most) {
-            self.page.next = self.page.snapshots.last().map(|last| last.data.place());
-            return Ok(false);
-        }
-        Ok(true)
+        let enough = self.max_bytes.is_some_and(|most| self.bytes >= most) && !self.found.is_empty();
+        self.has_more = full || enough;
+        Ok(!self.has_more)
     }
 
-    pub(crate) fn push(&mut self, snapshot: StoredSnapshot) {
-        self.bytes += snapshot.data.container.len();
-        self.page.snapshots.push(snapshot);
+    /// Adds what is taken of a snapshot.
+    pub(crate) fn push(&mut self, snapshot: StoredSnapshot) -> Result<()> {
+        self.last = Some(snapshot.data.place());
+        let taken = T::of(snapshot)?;
+        self.bytes += taken.bytes();
+        self.found.push(taken);
+        Ok(())
     }
 
-    pub(crate) fn into_page(self) -> SnapshotPage {
-        self.page
+    /// What was found, and where to go on.
+    pub(crate) fn into_parts(self) -> (Vec<T>, Option<SnapshotPlace>) {
+        (self.found, self.last.filter(|_| self.has_more))
+    }
+}
+
+/// What a page takes of each snapshot.
+pub(crate) trait Taken: Sized {
+    fn of(snapshot: StoredSnapshot) -> Result<Self>;
+    /// How much of it counts against the bytes of a page.
+    fn bytes(&self) -> usize;
+}
+
+impl Taken for StoredSnapshot {
+    fn of(snapshot: StoredSnapshot) -> Result<Self> {
+        Ok(snapshot)
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.container.len()
+    }
+}
+
+impl Taken for SnapshotInfo {
+    fn of(snapshot: StoredSnapshot) -> Result<Self> {
+        Self::of(&snapshot)
+    }
+
+    fn bytes(&self) -> usize {
+        0
     }
 }
 

@@ -64,10 +64,11 @@ use crate::{
     clock::Clock,
     config::{Config, SqliteConfig},
     error::{Error, ErrorKind, Result},
-    event::Event,
+    event::{Event, Position},
     event_log::{LogInfo, StreamInfo},
     page::Page,
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
+    snapshot::SnapshotInfo,
 };
 
 /// A handle on an open SQLite file. Handles on the same file in one process share one writer.
@@ -212,8 +213,18 @@ impl Backend for SqliteBackend {
         self.read(move |shared| snapshot::find(shared, &request))
     }
 
+    fn list_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<Page<SnapshotInfo>>> {
+        self.read(move |shared| {
+            let (infos, next) = snapshot::page(shared, &request)?;
+            Ok(Page::new(infos, next, Position::START))
+        })
+    }
+
     fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>> {
-        self.read(move |shared| snapshot::page(shared, &request))
+        self.read(move |shared| {
+            let (snapshots, next) = snapshot::page(shared, &request)?;
+            Ok(SnapshotPage { snapshots, next })
+        })
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {

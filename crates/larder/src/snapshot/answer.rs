@@ -138,7 +138,11 @@ pub struct SnapshotInfo {
 }
 
 impl SnapshotInfo {
-    pub(super) fn of(stored: &StoredSnapshot) -> Result<Self> {
+    /// What a listing shows of a snapshot, for backends.
+    ///
+    /// # Errors
+    /// `Corrupted` or `Incompatible` if its container has no header that can be read.
+    pub fn of(stored: &StoredSnapshot) -> Result<Self> {
         let StoredSnapshot { data, recorded_at } = stored;
         let (header, _) = Header::parse(&data.container).map_err(|error| data.place().name_in(error))?;
         Ok(Self {

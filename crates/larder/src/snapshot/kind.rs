@@ -6,7 +6,6 @@ use super::{SnapshotInfo, SnapshotPlace};
 use crate::{
     backend::{Backend, BoxFuture, Outcome, SnapshotOutcome, SnapshotsRead},
     error::Result,
-    event::Position,
     page::{Page, PageOptions, Row, sealed::Sealed},
     write_kind::write_kind,
 };
@@ -41,11 +40,7 @@ impl Row for SnapshotInfo {
     type Request = SnapshotsRead;
 
     fn read(backend: &dyn Backend, request: SnapshotsRead) -> BoxFuture<'_, Result<Page<Self>>> {
-        Box::pin(async move {
-            let page = backend.read_snapshots(request).await?;
-            let infos = page.snapshots.iter().map(Self::of).collect::<Result<Vec<_>>>()?;
-            Ok(Page::new(infos, page.next, Position::START))
-        })
+        backend.list_snapshots(request)
     }
 
     fn page_options(request: &mut SnapshotsRead) -> PageOptions<'_, SnapshotPlace> {

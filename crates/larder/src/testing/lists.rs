@@ -187,7 +187,6 @@ macro_rules! __conformance_cases {
                 sn_01_a_repeated_batch_answers_as_the_first_time,
                 sn_01_a_save_is_part_of_a_batch,
                 sn_01_a_snapshot_is_what_was_saved,
-                sn_01_a_state_has_a_limit,
                 sn_01_compaction_keeps_and_dropping_removes,
                 sn_01_everything_or_too_large,
                 sn_01_listings_are_in_order_and_lose_nothing,
@@ -284,6 +283,9 @@ macro_rules! __conformance_cases {
         $crate::$then! { $arguments
             names {
                 el_05_limits_are_configurable,
+            }
+            snapshot_saving {
+                sn_01_a_state_has_a_limit,
             }
             snapshot_codec {
                 sn_07_the_store_has_a_codec,

@@ -15,6 +15,7 @@ use crate::{
     event_log::{LogInfo, StreamInfo},
     page::Page,
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
+    snapshot::SnapshotInfo,
 };
 
 macro_rules! wrapper {
@@ -94,6 +95,7 @@ wrapper! {
     count_items(query_db: Arc<str>, query: ItemQuery) -> u64;
     read_changes(request: ChangesRead) -> Page<Change>;
     read_snapshot(request: SnapshotRead) -> Option<StoredSnapshot>;
+    list_snapshots(request: SnapshotsRead) -> Page<SnapshotInfo>;
     read_snapshots(request: SnapshotsRead) -> SnapshotPage;
     stats() -> StoreStats;
     verify(progress: Progress) -> VerifyReport;

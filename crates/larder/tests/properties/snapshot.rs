@@ -203,7 +203,6 @@ impl Look {
                     let last = page.snapshots.last().map(|last| last.data.place());
                     assert!(next.is_none() || next == last, "{page:#?} goes on elsewhere");
                     pages.push(page);
-                    // A page of no bytes ends before its first one.
                     if !all_pages || next.is_none() {
                         return Ok(Seen::Pages(pages));
                     }

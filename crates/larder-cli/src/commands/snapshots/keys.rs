@@ -4,6 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use larder::{Codec, Keyring};
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
@@ -35,7 +36,7 @@ impl KeyOptions {
         }
         let Some(value) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) else { return Ok(None) };
         let text = value.to_str().ok_or_else(|| Failure::invalid(format!("{VARIABLE} is not UTF-8")))?;
-        let keyring = text.replace(',', "\n").parse();
+        let keyring = Zeroizing::new(text.replace(',', "\n")).parse();
         Ok(Some(keyring.map_err(|error: larder::Error| error.with("environment variable", VARIABLE))?))
     }
 

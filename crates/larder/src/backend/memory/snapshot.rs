@@ -10,9 +10,8 @@ use std::{
 use super::state::{State, Transaction};
 use crate::{
     backend::{
-        Finding, Outcome, SnapshotData, SnapshotOperation, SnapshotOutcome, SnapshotPage, SnapshotPages,
-        SnapshotRead, SnapshotSource, SnapshotStats, SnapshotsRead, StoredSnapshot, VerifyReport,
-        container_digest,
+        Finding, Outcome, SnapshotData, SnapshotOperation, SnapshotOutcome, SnapshotPages, SnapshotRead,
+        SnapshotSource, SnapshotStats, SnapshotsRead, StoredSnapshot, Taken, VerifyReport, container_digest,
     },
     error::{Error, Result},
     limits::Limits,
@@ -175,7 +174,11 @@ pub(super) fn find(state: &State, request: &SnapshotRead) -> Result<Option<Store
 }
 
 /// A page of snapshots.
-pub(super) fn page(state: &State, request: &SnapshotsRead, limits: &Limits) -> Result<SnapshotPage> {
+pub(super) fn page<T: Taken>(
+    state: &State,
+    request: &SnapshotsRead,
+    limits: &Limits,
+) -> Result<(Vec<T>, Option<SnapshotPlace>)> {
     let rows = &state.snapshots.rows;
     let start = match &request.source {
         SnapshotSource::Store => None,
@@ -202,7 +205,7 @@ pub(super) fn page(state: &State, request: &SnapshotsRead, limits: &Limits) -> R
         if !request.source.holds(place) || !pages.has_room()? {
             break;
         }
-        pages.push(kept.checked()?);
+        pages.push(kept.checked()?)?;
     }
-    Ok(pages.into_page())
+    Ok(pages.into_parts())
 }

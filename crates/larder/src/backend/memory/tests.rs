@@ -9,6 +9,7 @@ use crate::{
     backend::{
         AppendOperation, CommitReply, CommitRequest, EventData, HistoryRead, HistoryRow, Operation, Outcome,
         Progress, SnapshotData, SnapshotOperation, SnapshotRead, SnapshotSource, SnapshotsRead,
+        StoredSnapshot,
     },
     error::{ErrorKind, Result},
     event::{Payload, Position},
@@ -156,7 +157,7 @@ fn a_damaged_snapshot_is_reported_and_never_returned() {
         max_bytes: None,
         descending: false,
     };
-    let page = snapshot::page(&state, &listing, &Limits::default());
+    let page = snapshot::page::<StoredSnapshot>(&state, &listing, &Limits::default());
     assert_eq!(page.unwrap_err().kind(), &ErrorKind::Corrupted);
     assert!(problems(&state)[0].contains("checksum"), "{:?}", problems(&state));
 }

@@ -67,9 +67,10 @@ mod tests {
     use super::*;
     use crate::{
         Position,
-        backend::QueryDbOutcome,
+        backend::{QueryDbOutcome, SnapshotOutcome},
         event_log::{Appended, Compacted, Trimmed},
         query_db::{ItemKey, Saved},
+        snapshot::SnapshotSaved,
     };
 
     #[test]
@@ -81,6 +82,9 @@ mod tests {
             Outcome::Trimmed(Trimmed::new(Position::new(8))),
             Outcome::QueryDb(QueryDbOutcome::AllSaved(vec![Saved::new(ItemKey::new("p", 1.5), 7, true)])),
             Outcome::QueryDb(QueryDbOutcome::Incremented(i64::MAX.into())),
+            Outcome::Snapshot(SnapshotOutcome::Saved(SnapshotSaved::new(2))),
+            Outcome::Snapshot(SnapshotOutcome::Deleted(3)),
+            Outcome::Snapshot(SnapshotOutcome::Replaced(true)),
             Outcome::Done,
         ];
         assert_eq!(decode(&encode(&outcomes)).unwrap(), outcomes);

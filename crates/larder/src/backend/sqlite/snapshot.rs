@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     backend::{
-        Finding, Outcome, SnapshotData, SnapshotOperation, SnapshotOutcome, SnapshotPage, SnapshotPages,
-        SnapshotRead, SnapshotSource, SnapshotStats, SnapshotsRead, StoredSnapshot, VerifyReport,
-        container_digest,
+        Finding, Outcome, SnapshotData, SnapshotOperation, SnapshotOutcome, SnapshotPages, SnapshotRead,
+        SnapshotSource, SnapshotStats, SnapshotsRead, StoredSnapshot, Taken, VerifyReport, container_digest,
+        snapshot_checksum as checksum,
     },
     clock::micros_since_epoch,
+    codec::Place,
     error::{Error, Result},
     snapshot::{SnapshotPlace, SnapshotSaved, Subject},
 };
@@ -145,7 +146,10 @@ fn bounds(source: &SnapshotSource) -> (Bound, Bound) {
 }
 
 /// A page of snapshots.
-pub(super) fn page(shared: &Shared, request: &SnapshotsRead) -> Result<SnapshotPage> {
+pub(super) fn page<T: Taken>(
+    shared: &Shared,
+    request: &SnapshotsRead,
+) -> Result<(Vec<T>, Option<SnapshotPlace>)> {
     let after = request.after.as_ref();
     let place = |place: &SnapshotPlace| {
         let SnapshotPlace { log, subject, at } = place;
@@ -167,9 +171,9 @@ pub(super) fn page(shared: &Shared, request: &SnapshotsRead) -> Result<SnapshotP
             if !request.source.holds(&snapshot.data.place()) || !pages.has_room()? {
                 break;
             }
-            pages.push(snapshot);
+            pages.push(snapshot)?;
         }
-        Ok(pages.into_page())
+        Ok(pages.into_parts())
     })
 }
 
@@ -177,9 +181,7 @@ impl Writer {
     pub(super) fn change_snapshots(&mut self, operation: &SnapshotOperation) -> Result<Outcome, Failure> {
         let outcome = match operation {
             SnapshotOperation::Save { snapshot, keep } => {
-                let recorded_at = SystemTime::UNIX_EPOCH + Duration::from_micros(self.now);
-                let stored = StoredSnapshot { data: snapshot.clone(), recorded_at };
-                self.upsert(&stored).written()?;
+                self.upsert(snapshot, self.now, &snapshot.container).written()?;
                 SnapshotOutcome::Saved(SnapshotSaved::new(self.prune(&snapshot.place(), *keep)?))
             }
             SnapshotOperation::Delete { log, subject, through } => {
@@ -189,12 +191,10 @@ impl Writer {
             SnapshotOperation::Replace { place, digest, container } => {
                 let found = exactly(&self.connection, place)?;
                 let same = found.filter(|found| container_digest(&found.data.container) == *digest);
-                let is_there = same.is_some();
-                if let Some(StoredSnapshot { data, recorded_at }) = same {
-                    let data = SnapshotData { container: container.clone(), ..data };
-                    self.upsert(&StoredSnapshot { data, recorded_at }).written()?;
+                if let Some(StoredSnapshot { data, recorded_at }) = &same {
+                    self.upsert(data, micros_since_epoch(*recorded_at), container).written()?;
                 }
-                SnapshotOutcome::Replaced(is_there)
+                SnapshotOutcome::Replaced(same.is_some())
             }
             SnapshotOperation::Restore(snapshot) => {
                 let place = snapshot.data.place();
@@ -204,7 +204,10 @@ impl Writer {
                         let refused = Error::invalid("import", "a snapshot is there already");
                         return Err(place.name_in(refused).into());
                     }
-                    None => self.upsert(snapshot).written()?,
+                    None => {
+                        let recorded_at = micros_since_epoch(snapshot.recorded_at);
+                        self.upsert(&snapshot.data, recorded_at, &snapshot.data.container).written()?;
+                    }
                 }
                 return Ok(Outcome::Done);
             }
@@ -212,16 +215,18 @@ impl Writer {
         Ok(Outcome::Snapshot(outcome))
     }
 
-    fn upsert(&self, snapshot: &StoredSnapshot) -> rusqlite::Result<()> {
-        let SnapshotData { log, subject, at, schema, container } = &snapshot.data;
+    /// Writes a snapshot with this container.
+    fn upsert(&self, data: &SnapshotData, recorded_at: u64, container: &[u8]) -> rusqlite::Result<()> {
+        let SnapshotData { log, subject, at, schema, .. } = data;
+        let place = Place { log, subject, at: *at, schema: schema.as_deref() };
         self.connection.prepare_cached(UPSERT)?.execute((
             &**log,
             subject.kind(),
             subject.name(),
             to_sql(*at),
             schema.as_deref(),
-            to_sql(micros_since_epoch(snapshot.recorded_at)),
-            snapshot.checksum(),
+            to_sql(recorded_at),
+            checksum(&place, recorded_at, container),
             container,
         ))?;
         Ok(())
@@ -243,28 +248,34 @@ impl Writer {
         }
         let error = match self.too_many(saved, keep) {
             Ok(None) => return Ok(0),
-            Ok(Some(through)) => {
-                self.run("SAVEPOINT prune").written()?;
-                let through = SnapshotPlace { at: through, ..saved.clone() };
-                match self.delete_through(&through, to_sql(saved.at)) {
-                    Ok(pruned) => {
-                        self.run("RELEASE prune").written()?;
-                        return Ok(pruned);
-                    }
-                    Err(error) => {
-                        if self.connection.is_autocommit() {
-                            self.pruning.failed = true;
-                            return Err(Failure::Broken(error.into()));
-                        }
-                        self.run("ROLLBACK TO prune").and_then(|()| self.run("RELEASE prune")).written()?;
-                        error.into()
-                    }
+            Ok(Some(through)) => match self.delete_or_take_back(saved, through) {
+                Ok(Ok(pruned)) => return Ok(pruned),
+                Ok(Err(error)) => error.into(),
+                Err(error) => {
+                    self.pruning.failed = true;
+                    return Err(Failure::Broken(error.into()));
                 }
-            }
+            },
             Err(error) => error,
         };
         tracing::warn!(%error, log = %saved.log, subject = %saved.subject, "old snapshots could not be removed");
         Ok(0)
+    }
+
+    /// Deletes those through a place but the one that was saved, or what went wrong, taken back; the outer error is that
+    /// of a transaction that cannot go on.
+    fn delete_or_take_back(
+        &self,
+        saved: &SnapshotPlace,
+        through: u64,
+    ) -> rusqlite::Result<rusqlite::Result<u64>> {
+        self.run("SAVEPOINT prune")?;
+        let deleted = self.delete_through(&SnapshotPlace { at: through, ..saved.clone() }, to_sql(saved.at));
+        if deleted.is_err() {
+            self.run("ROLLBACK TO prune")?;
+        }
+        self.run("RELEASE prune")?;
+        Ok(deleted)
     }
 
     /// The newest of those beyond the newest `keep`.
