@@ -7,7 +7,9 @@
 //!
 //! Names, sizes and queries have been checked when a request arrives: a backend need not check them again.
 
+mod finding;
 pub mod memory;
+mod progress;
 mod query_db;
 mod snapshot;
 #[cfg(feature = "sqlite")]
@@ -26,6 +28,7 @@ pub use self::snapshot::{
     SnapshotStats, SnapshotsRead, StoredSnapshot, container_digest,
 };
 pub(crate) use self::snapshot::{SnapshotPages, Taken, checksum as snapshot_checksum};
+pub use self::{finding::Finding, progress::Progress};
 
 use crate::{
     bus::Bus,
@@ -506,40 +509,6 @@ impl LogStats {
     }
 }
 
-/// Told how far a long operation is: done, of total, in rows or pages.
-///
-/// ```
-/// use larder::{Progress, Store};
-///
-/// # fn main() -> larder::Result<()> {
-/// let progress = Progress::new(|done, total| eprintln!("{done} of {total}"));
-/// assert!(Store::memory().verify(progress).wait()?.is_sound());
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(u64, u64) + Send + Sync>>);
-
-impl Progress {
-    /// Calls back with done and total.
-    pub fn new(callback: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(callback)))
-    }
-
-    /// Reports progress.
-    pub fn report(&self, done: u64, total: u64) {
-        if let Some(callback) = &self.0 {
-            callback(done, total);
-        }
-    }
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Progress")
-    }
-}
-
 /// What `verify` looked at, and what it found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -575,28 +544,5 @@ impl VerifyReport {
         } else {
             self.more_findings += 1;
         }
-    }
-}
-
-/// One thing that `verify` found wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The log it concerns, if one.
-    pub log: Option<String>,
-    /// The position it concerns, if one.
-    pub position: Option<Position>,
-    /// What is wrong.
-    pub problem: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(log) = &self.log {
-            write!(f, "log {log}: ")?;
-        }
-        if let Some(position) = self.position {
-            write!(f, "position {position}: ")?;
-        }
-        f.write_str(&self.problem)
     }
 }
