@@ -13,12 +13,14 @@ mod sqlite {
     larder::conformance!(larder::testing::SqliteFixture::new(), [all, durable, builtin, sqlite]);
 }
 
-/// The rules of the contract that concern logs, for every backend.
-const ALL: [&str; 41] = [
+/// The rules of the contract for every backend.
+const ALL: [&str; 56] = [
     "cf_01", "cf_02", "cf_04", "cf_05", "cf_06", "el_01", "el_02", "el_03", "el_04", "el_05", "el_06",
     "el_07", "el_08", "el_09", "el_10", "el_11", "el_12", "el_13", "el_14", "el_15", "el_16", "el_17",
-    "el_19", "el_20", "el_21", "el_22", "fl_01", "fl_02", "fl_03", "fm_03", "sn_01", "sn_02", "sn_03",
-    "sn_04", "sn_05", "sn_06", "sn_07", "sn_08", "wb_01", "wb_02", "wb_03",
+    "el_19", "el_20", "el_21", "el_22", "fl_01", "fl_02", "fl_03", "fm_03", "qd_01", "qd_02", "qd_03",
+    "qd_04", "qd_05", "qd_06", "qd_07", "qd_08", "qd_09", "qd_10", "qd_11", "qd_12", "qd_13", "qd_14",
+    "qd_15", "sn_01", "sn_02", "sn_03", "sn_04", "sn_05", "sn_06", "sn_07", "sn_08", "wb_01", "wb_02",
+    "wb_03",
 ];
 /// Those for files.
 const FILE: [&str; 3] = ["cf_03", "cf_07", "el_18"];

@@ -12,6 +12,11 @@ use super::{
     failures,
     fixture::Fixture,
     history,
+    query_db::{
+        batch as query_db_batch, changes as query_db_changes, define as query_db_define,
+        index as query_db_index, item as query_db_item, paging as query_db_paging, query as query_db_query,
+        save as query_db_save, ttl as query_db_ttl,
+    },
     snapshot::{codec as snapshot_codec, recovery as snapshot_recovery, saving as snapshot_saving},
     support::CaseResult,
 };

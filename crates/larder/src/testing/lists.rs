@@ -222,6 +222,94 @@ macro_rules! __conformance_cases {
                 sn_08_over_many_pages,
                 sn_08_what_evolve_says_is_told,
             }
+            query_db_define {
+                qd_01_a_definition_is_kept,
+                qd_01_a_query_db_can_be_dropped,
+                qd_01_an_index_can_be_dropped,
+                qd_01_an_item_that_violates_a_new_index_is_named,
+                qd_01_an_undefined_one_begins_with_its_first_item,
+                qd_01_another_key_layout_is_refused,
+                qd_01_definitions_are_checked,
+                qd_01_more_indexes_are_built,
+            }
+            query_db_item {
+                qd_02_an_item_has_a_limit,
+                qd_02_keys_are_checked,
+                qd_02_only_objects_are_items,
+                qd_02_text_survives_as_it_was,
+                qd_02_the_sub_key_is_a_fields_value,
+                qd_02_wrong_types_in_key_fields_are_refused,
+                qd_03_a_partition_in_the_order_of_sub_keys,
+                qd_03_everything_or_too_large,
+            }
+            query_db_save {
+                qd_04_a_save_is_an_upsert,
+                qd_04_one_wins_the_same_version,
+                qd_04_versions_rise_through_the_query_db,
+                qd_04_what_a_save_requires,
+                qd_05_a_batch_takes_effect_in_order,
+                qd_05_one_bad_item_writes_nothing,
+                qd_06_a_partition_or_one_item,
+                qd_07_adds_to_a_field,
+                qd_07_counters_know_the_definition,
+                qd_07_nothing_is_counted_twice_or_lost,
+                qd_07_what_cannot_be_added_to_is_refused,
+            }
+            query_db_ttl {
+                qd_08_a_field_can_hold_it,
+                qd_08_a_save_clears_and_a_counter_keeps_it,
+                qd_08_an_expired_item_counts_as_absent,
+                qd_08_an_item_is_visible_until_then,
+                qd_08_expired_items_end_no_page_early,
+                qd_08_expiry_is_rounded_up,
+                qd_08_purging_removes_the_oldest_first,
+            }
+            query_db_index {
+                qd_09_an_index_is_sparse,
+                qd_09_key_fields_are_a_tuple,
+                qd_09_paths_may_be_nested,
+                qd_09_projections,
+                qd_09_several_sort_fields,
+            }
+            query_db_query {
+                qd_10_a_page_looks_at_so_many_items,
+                qd_10_bad_queries_are_refused,
+                qd_10_begins_with,
+                qd_10_every_sort_condition,
+                qd_10_filters_look_at_any_field,
+                qd_10_random_queries_match_by_definition,
+                qd_11_filters_never_convert,
+                qd_11_numbers_are_ordered_as_numbers,
+                qd_11_strings_are_ordered_by_bytes,
+                qd_11_ties_are_broken_by_the_primary_key,
+                qd_15_counting,
+            }
+            query_db_paging {
+                qd_12_a_cursor_of_another_query_is_refused,
+                qd_12_a_cursor_outlives_its_item,
+                qd_12_a_cursor_survives_new_definitions,
+                qd_12_a_long_listing_while_others_write,
+                qd_12_a_page_is_bounded_in_bytes,
+                qd_12_pages_lose_and_repeat_nothing,
+                qd_13_a_scan_is_everything_in_key_order,
+            }
+            query_db_changes {
+                qd_14_a_refused_batch_is_not_told,
+                qd_14_an_undefined_one_can_be_followed,
+                qd_14_closing_ends_it,
+                qd_14_every_change_in_commit_order,
+                qd_14_kept_changes_can_be_resumed,
+                qd_14_no_gap_while_writers_never_stop,
+                qd_14_too_old_is_told_once,
+            }
+            query_db_batch {
+                wb_01_a_bad_item_is_named_by_its_operation,
+                wb_01_a_failing_batch_leaves_no_trace,
+                wb_01_items_and_events_commit_together,
+                wb_01_readers_never_see_half_of_the_items,
+                wb_02_require_version,
+                wb_03_items_answer_as_the_first_time,
+            }
             failures {
                 fl_01_an_error_wrote_nothing,
                 fl_02_a_sound_store_verifies,
@@ -270,6 +358,12 @@ macro_rules! __conformance_cases {
             }
             snapshot_saving {
                 sn_01_snapshots_are_kept_over_reopening,
+            }
+            query_db_define {
+                qd_01_everything_is_kept_over_reopening,
+            }
+            query_db_changes {
+                qd_14_kept_changes_survive_reopening,
             }
             failures {
                 fl_01_what_was_acknowledged_is_there,

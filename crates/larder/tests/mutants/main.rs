@@ -3,6 +3,7 @@
 
 mod fault;
 mod mutant;
+mod query_db;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,17 +16,24 @@ use larder::{
     testing::{Case, Fixture, Group, ManualClock, cases},
 };
 
-use crate::{fault::Fault, mutant::Mutant};
+use crate::{fault::Fault, mutant::Mutant, query_db::ItemFault};
 
 /// Opens a mutant of the in-memory backend.
 #[derive(Debug)]
 struct MutantFixture {
     clock: Arc<ManualClock>,
-    fault: Fault,
+    fault: AnyFault,
+}
+
+/// A wrong thing of either kind.
+#[derive(Debug, Clone, Copy)]
+enum AnyFault {
+    Of(Fault),
+    OfItems(ItemFault),
 }
 
 impl MutantFixture {
-    fn new(fault: Fault) -> Self {
+    fn new(fault: AnyFault) -> Self {
         Self { clock: Arc::default(), fault }
     }
 }
@@ -40,37 +48,42 @@ impl Fixture for MutantFixture {
     }
 
     fn open(&self, limits: Limits) -> Result<Store> {
-        let config = Config::memory().clock(self.clock.clone()).limits(limits);
+        let config = Config::memory().clock(self.clock.clone()).limits(limits.clone());
         let sound = Arc::new(MemoryBackend::new(&config));
-        Ok(Store::with_backend(Arc::new(Mutant::new(sound, self.fault))))
+        let mutant = match self.fault {
+            AnyFault::Of(fault) => Mutant::new(sound, fault),
+            AnyFault::OfItems(fault) => Mutant::with_items(sound, fault),
+        };
+        Ok(Store::with_backend_and_limits(Arc::new(mutant), limits))
     }
 }
 
 /// Whether the case passes with that fault.
-fn passes(case: &Case, fault: Fault) -> bool {
+fn passes(case: &Case, fault: AnyFault) -> bool {
     let fixture = MutantFixture::new(fault);
     catch_unwind(AssertUnwindSafe(|| case.run(&fixture))).is_ok_and(|result| result.is_ok())
 }
 
 #[test]
 fn without_a_fault_every_case_passes() {
-    let failing: Vec<_> = cases(&[Group::All]).filter(|case| !passes(case, Fault::None)).collect();
+    let failing: Vec<_> =
+        cases(&[Group::All]).filter(|case| !passes(case, AnyFault::Of(Fault::None))).collect();
     assert!(failing.is_empty(), "{failing:?}");
 }
 
 macro_rules! caught {
-    ($($test:ident: $fault:ident => [$($case:literal),+];)*) => {$(
+    ($of:ident, $faults:ident: $($test:ident: $fault:ident => [$($case:literal),+];)*) => {$(
         #[test]
         fn $test() {
             for name in [$($case),+] {
                 let case = Case::named(name).expect(name);
-                assert!(!passes(case, Fault::$fault), "{name} does not see it");
+                assert!(!passes(case, AnyFault::$of($faults::$fault)), "{name} does not see it");
             }
         }
     )*};
 }
 
-caught! {
+caught! { Of, Fault:
     a_head_that_goes_back: HeadGoesBack => ["el_07_head_never_goes_back"];
     stale_expectations: IgnoresExpectations => [
         "el_03_a_stale_number_is_a_conflict", "el_03_a_gap_is_a_conflict", "el_14_both_guards_in_one_append",
@@ -124,4 +137,43 @@ caught! {
     a_blind_verify: VerifiesNothing => ["el_22_a_broken_decision_is_found", "fl_02_a_sound_store_verifies"];
     nothing_restored: RestoresNothing => ["fm_03_what_is_restored_is_the_same_log"];
     half_a_history: HistoryWithoutTraces => ["fm_03_history_holds_everything_in_order"];
+}
+
+caught! { OfItems, ItemFault:
+    any_save: IgnoresModes => ["qd_04_what_a_save_requires", "qd_04_one_wins_the_same_version",
+        "qd_14_every_change_in_commit_order", "wb_01_a_bad_item_is_named_by_its_operation"];
+    any_version: IgnoresVersions => ["qd_04_what_a_save_requires", "qd_04_one_wins_the_same_version"];
+    no_ttl: IgnoresTtl => ["qd_08_expiry_is_rounded_up", "qd_08_an_item_is_visible_until_then"];
+    late_expiry: ExpiresLate => ["qd_08_expiry_is_rounded_up", "qd_08_an_item_is_visible_until_then"];
+    a_wide_purge: PurgesTooMuch => ["qd_08_purging_removes_the_oldest_first"];
+    half_a_delete: DeletesOne => ["qd_05_a_batch_takes_effect_in_order", "qd_06_a_partition_or_one_item"];
+    part_of_a_partition: DeletesPartOfAPartition => ["qd_06_a_partition_or_one_item"];
+    a_count_down: SubtractsInstead => ["qd_07_adds_to_a_field"];
+    a_double_count: CountsTwice => ["qd_07_adds_to_a_field", "qd_07_nothing_is_counted_twice_or_lost"];
+    items_written_anew: ReserialisesItems => ["qd_02_text_survives_as_it_was", "qd_02_only_objects_are_items"];
+    always_added: AlwaysAdded => ["qd_04_a_save_is_an_upsert"];
+    half_a_batch: SavesHalfABatch => ["qd_05_a_batch_takes_effect_in_order", "wb_01_items_and_events_commit_together"];
+    no_indexes: DefinesWithoutIndexes => ["qd_01_a_definition_is_kept", "qd_09_key_fields_are_a_tuple"];
+    nothing_dropped: DropsNothing => ["qd_01_a_query_db_can_be_dropped"];
+    no_index_dropped: DropsNoIndex => ["qd_01_an_index_can_be_dropped"];
+    no_version_required: RequiresNothing => ["wb_02_require_version", "wb_01_a_failing_batch_leaves_no_trace"];
+    no_filter: IgnoresFilters => ["qd_10_filters_look_at_any_field", "qd_11_filters_never_convert",
+        "qd_10_random_queries_match_by_definition"];
+    no_sort_condition: IgnoresSortConditions => ["qd_10_every_sort_condition", "qd_10_begins_with",
+        "qd_10_random_queries_match_by_definition"];
+    bounds_included: IncludesBounds => ["qd_10_every_sort_condition", "qd_10_random_queries_match_by_definition"];
+    small_letters: AnyCase => ["qd_09_key_fields_are_a_tuple"];
+    forwards_only: ReadsForwards => ["qd_10_every_sort_condition", "qd_13_a_scan_is_everything_in_key_order"];
+    repeated_at_page_edges: RepeatsAtPageEdges => ["qd_12_pages_lose_and_repeat_nothing"];
+    lost_at_page_edges: LosesAtPageEdges => ["qd_12_pages_lose_and_repeat_nothing",
+        "qd_12_a_cursor_outlives_its_item"];
+    an_early_end: NoNextPage => ["qd_12_pages_lose_and_repeat_nothing", "qd_10_a_page_looks_at_so_many_items"];
+    no_item_limit: IgnoresItemLimits => ["qd_12_pages_lose_and_repeat_nothing"];
+    numbers_as_text: SortsAsText => ["qd_11_numbers_are_ordered_as_numbers", "qd_09_several_sort_fields"];
+    no_projection: IgnoresProjections => ["qd_09_projections"];
+    one_more: CountsOneMore => ["qd_15_counting"];
+    a_lost_change: LosesAChange => ["qd_14_every_change_in_commit_order", "qd_14_kept_changes_can_be_resumed"];
+    a_repeated_change: RepeatsAChange => ["qd_14_every_change_in_commit_order"];
+    added_twice: TellsAddedAlways => ["qd_14_every_change_in_commit_order"];
+    no_reason: TellsNoReason => ["qd_08_purging_removes_the_oldest_first"];
 }

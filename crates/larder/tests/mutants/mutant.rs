@@ -3,25 +3,35 @@
 use std::{sync::Arc, time::Duration};
 
 use larder::{
-    Error, ErrorKind, Event, Expected, Page, Payload, Position, Query, QueryItem, Result, StreamInfo,
+    Change, Error, ErrorKind, Event, Expected, Item, ItemQuery, Page, Payload, Position, Query, QueryItem,
+    Result, StreamInfo,
     backend::{
-        Backend, BoxFuture, CommitReply, CommitRequest, EventData, EventRead, EventSource, HistoryPage,
-        HistoryRead, HistoryRow, Operation, Progress, StreamsRead, VerifyReport,
+        Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventData, EventRead, EventSource,
+        HistoryPage, HistoryRead, HistoryRow, ItemsRead, Operation, Progress, StreamsRead, VerifyReport,
     },
     testing::Wrapper,
 };
 
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    query_db::{Faulty, ItemFault},
+};
 
 #[derive(Debug)]
 pub(crate) struct Mutant {
     inner: Arc<dyn Backend>,
     fault: Fault,
+    /// What it does wrong with items.
+    items: Option<Faulty>,
 }
 
 impl Mutant {
     pub(crate) fn new(inner: Arc<dyn Backend>, fault: Fault) -> Self {
-        Self { inner, fault }
+        Self { inner, fault, items: None }
+    }
+
+    pub(crate) fn with_items(inner: Arc<dyn Backend>, fault: ItemFault) -> Self {
+        Self { inner, fault: Fault::None, items: Some(Faulty::new(fault)) }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -31,6 +41,12 @@ impl Mutant {
     async fn faulty_commit(&self, mut request: CommitRequest) -> Result<CommitReply> {
         if self.has(Fault::ForgetsBatchIds) {
             request.id = None;
+        }
+        if let Some(items) = &self.items {
+            request.operations.iter_mut().for_each(|operation| items.change(operation));
+            let mut reply = self.inner.commit(request).await?;
+            items.answer(&mut reply);
+            return Ok(reply);
         }
         request.operations.iter_mut().try_for_each(|operation| self.change(operation))?;
         match self.fault {
@@ -226,6 +242,27 @@ impl Wrapper for Mutant {
 
     fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {
         Box::pin(self.faulty_history(request))
+    }
+
+    fn read_items(&self, request: ItemsRead) -> BoxFuture<'_, Result<Page<Item>>> {
+        match &self.items {
+            Some(items) => Box::pin(items.read_items(&*self.inner, request)),
+            None => self.inner.read_items(request),
+        }
+    }
+
+    fn count_items(&self, query_db: Arc<str>, query: ItemQuery) -> BoxFuture<'_, Result<u64>> {
+        match &self.items {
+            Some(items) => Box::pin(async move { items.count(&*self.inner, query, &query_db).await }),
+            None => self.inner.count_items(query_db, query),
+        }
+    }
+
+    fn read_changes(&self, request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>> {
+        match &self.items {
+            Some(items) => Box::pin(items.read_changes(&*self.inner, request)),
+            None => self.inner.read_changes(request),
+        }
     }
 
     fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<VerifyReport>> {
