@@ -129,8 +129,11 @@ fn index_order<'a>(
         return Err(Error::invalid("sort prefix", reason));
     }
     let equal: Vec<KeyValue> = values.iter().chain(sort_prefix).cloned().collect();
-    for (field, value) in index.fields().zip(&equal) {
+    for (field, value) in index.key.iter().zip(values) {
         check_type(value, field.key_type, &field.path, "index key")?;
+    }
+    for (field, value) in index.sort.iter().zip(sort_prefix) {
+        check_type(value, field.key_type, &field.path, "sort prefix")?;
     }
     let next =
         index.sort.get(sort_prefix.len()).map(|KeyField { path, key_type }| (*key_type, path.as_str()));
