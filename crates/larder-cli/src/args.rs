@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Tail(commands::tail::Tail),
     Logs(commands::logs::Logs),
     Streams(commands::streams::Streams),
+    Querydb(commands::querydb::QueryDbs),
     Snapshots(commands::snapshots::Snapshots),
     Stats(commands::stats::Stats),
     Verify(commands::verify::Verify),

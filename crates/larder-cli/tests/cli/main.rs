@@ -4,5 +4,6 @@ mod flows;
 mod help;
 mod kv;
 mod refusals;
+mod querydb;
 mod snapshots;
 mod support;
