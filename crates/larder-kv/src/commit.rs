@@ -76,7 +76,7 @@ impl Core {
         let completion = Completion::new();
         if self.enqueue(ops, &completion)? {
             self.run_group();
-            compact_if_due(self);
+            compaction::if_due(self);
         }
         larder_runtime::wait(crate::completion::Answer(completion))
     }
@@ -146,7 +146,7 @@ impl Core {
             queue.summoned -= 1;
             drop(queue);
             self.run_group();
-            compact_if_due(self);
+            compaction::if_due(self);
         }
     }
 
@@ -320,7 +320,7 @@ impl Core {
         if !self.watchers.is_empty() {
             self.watchers.announce(&ops.iter().map(|op| &op.key));
         }
-        compact_if_due(self);
+        compaction::if_due(self);
         Ok(())
     }
 
@@ -373,13 +373,5 @@ impl Drop for Unwinding<'_> {
             drop(queue);
             drop(waiting);
         }
-    }
-}
-
-/// Starts a compaction in the background if most of the file is outdated.
-pub(crate) fn compact_if_due(core: &Arc<Core>) {
-    let may = core.options.enable_wal && core.options.auto_compact;
-    if may && compaction::is_due(core) && core.check_open().is_ok() {
-        compaction::in_background(core);
     }
 }

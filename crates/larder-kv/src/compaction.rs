@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     thread,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 
 /// A file is due when it is this many times what is needed.
 const DUE_RATIO: u64 = 3;
+/// Writers wait for a compaction in the background when it is this many times more.
+const OVERDUE_RATIO: u64 = 3;
 /// The size of a frame of entries.
 const FRAME_OF_ENTRIES: usize = 64 << 10;
 /// What may be left to copy while writes wait.
@@ -27,28 +29,54 @@ const LEFT_TO_COPY: u64 = 1 << 20;
 /// If writes come faster than they are copied, it has to end all the same.
 const MOST_ROUNDS: usize = 8;
 
-/// Whether most of the file is outdated. After a compaction, or a failed one, the file has to double first.
-pub(crate) fn is_due(core: &Core) -> bool {
+/// Compacts in the background if most of the file is outdated. A writer that outruns the compaction waits for it, or
+/// the file would have no bound.
+pub(crate) fn if_due(core: &Arc<Core>) {
+    if !core.options.enable_wal || !core.options.auto_compact {
+        return;
+    }
+    if core.gauges.compacts.load(Ordering::Relaxed) {
+        if exceeds(core, OVERDUE_RATIO) {
+            wait_for_background(core);
+        }
+    } else if exceeds(core, 1) && core.check_open().is_ok() {
+        in_background(core);
+    }
+}
+
+/// Whether the file is this many times what it may be without a compaction. After a failed one it may double.
+fn exceeds(core: &Core, times: u64) -> bool {
     let file_bytes = core.gauges.file_bytes.load(Ordering::Relaxed);
-    let compacted = core.gauges.compacted_bytes.load(Ordering::Relaxed);
-    file_bytes >= core.options.compact_min_bytes.max(2 * compacted)
-        && !core.gauges.compaction_asked.load(Ordering::Relaxed)
-        && file_bytes >= DUE_RATIO * (core.store().record_bytes() + HEADER_BYTES as u64)
+    file_bytes >= times * core.options.compact_min_bytes
+        && file_bytes >= core.gauges.retry_bytes.load(Ordering::Relaxed)
+        && file_bytes >= times * DUE_RATIO * (core.store().record_bytes() + HEADER_BYTES as u64)
+}
+
+fn wait_for_background(core: &Core) {
+    let (background, done) = &core.background;
+    let mut guard = lock(background);
+    while core.gauges.compacts.load(Ordering::Relaxed) {
+        guard = done.wait(guard).unwrap_or_else(PoisonError::into_inner);
+    }
 }
 
 /// Compacts on a thread of its own, unless one does already.
-pub(crate) fn in_background(core: &Arc<Core>) {
-    if core.gauges.compaction_asked.swap(true, Ordering::AcqRel) {
+fn in_background(core: &Arc<Core>) {
+    let guard = lock(&core.background.0);
+    if core.gauges.compacts.swap(true, Ordering::Relaxed) {
         return;
     }
-    let own = core.clone();
+    drop(guard);
+    let running = Running(core.clone());
     let work = move || {
-        if let Err(error) = compact(&own) {
-            tracing::warn!(%error, "a compaction in the background failed; the file stays as it is");
-            let file_bytes = own.gauges.file_bytes.load(Ordering::Relaxed);
-            own.gauges.compacted_bytes.store(file_bytes, Ordering::Relaxed);
+        let core = &*running.0;
+        if let Err(error) = compact(core) {
+            if *error.kind() != ErrorKind::Closed {
+                tracing::warn!(%error, "a compaction in the background failed; the file stays as it is");
+            }
+            let file_bytes = core.gauges.file_bytes.load(Ordering::Relaxed);
+            core.gauges.retry_bytes.store(2 * file_bytes, Ordering::Relaxed);
         }
-        own.gauges.compaction_asked.store(false, Ordering::Release);
     };
     match thread::Builder::new().name("larder-kv-compact".into()).spawn(work) {
         Ok(thread) => {
@@ -56,10 +84,18 @@ pub(crate) fn in_background(core: &Arc<Core>) {
             threads.retain(|thread| !thread.is_finished());
             threads.push(thread);
         }
-        Err(error) => {
-            tracing::warn!(%error, "the thread of a compaction did not start");
-            core.gauges.compaction_asked.store(false, Ordering::Release);
-        }
+        Err(error) => tracing::warn!(%error, "the thread of a compaction did not start"),
+    }
+}
+
+/// A compaction in the background; when it is dropped, also by a panic, nobody waits for it any more.
+struct Running(Arc<Core>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _guard = lock(&self.0.background.0);
+        self.0.gauges.compacts.store(false, Ordering::Relaxed);
+        self.0.background.1.notify_all();
     }
 }
 
@@ -184,7 +220,7 @@ fn replace(core: &Core, old: &Old, mut new: NewFile, header: Header, copied: u64
     })?;
     core.gauges.generation.store(header.generation, Ordering::Relaxed);
     core.gauges.file_bytes.store(place.end, Ordering::Relaxed);
-    core.gauges.compacted_bytes.store(place.end, Ordering::Relaxed);
+    core.gauges.retry_bytes.store(0, Ordering::Relaxed);
     let wal = Writer::new(new.file, header, &place, core.options.auto_flush);
     sync.file = Some(wal.file.clone());
     sync.durable = wal.durable.clone();

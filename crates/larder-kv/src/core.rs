@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) recovery: Recovery,
     /// Held while the file is being compacted.
     pub(crate) compacting: Mutex<()>,
+    /// Tells writers who outran a compaction in the background that it is done.
+    pub(crate) background: (Mutex<()>, Condvar),
     /// Tells the thread that flushes that the client is closed.
     pub(crate) stopping: (Mutex<bool>, Condvar),
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
@@ -75,11 +77,11 @@ pub(crate) struct SyncStage {
 pub(crate) struct Gauges {
     /// How much of the file is written.
     pub(crate) file_bytes: AtomicU64,
-    /// How much of it was written when it was compacted last.
-    pub(crate) compacted_bytes: AtomicU64,
+    /// How much has to be written before a compaction is tried again after one that has failed.
+    pub(crate) retry_bytes: AtomicU64,
     pub(crate) generation: AtomicU64,
-    /// Whether a compaction was asked for in the background and is not done.
-    pub(crate) compaction_asked: AtomicBool,
+    /// Whether a compaction in the background was begun and is not done; set under `Core::background`.
+    pub(crate) compacts: AtomicBool,
 }
 
 /// The first write that failed.
@@ -109,6 +111,7 @@ impl Core {
             gauges,
             recovery: parts.recovery,
             compacting: Mutex::default(),
+            background: (Mutex::default(), Condvar::new()),
             stopping: (Mutex::new(false), Condvar::new()),
             threads: Mutex::default(),
             file_lock: Mutex::new(parts.file_lock),

@@ -245,7 +245,8 @@ fn compaction_in_the_background_bounds_the_file_under_load() -> Result<()> {
     let length = fs::metadata(&options.wal_path).unwrap().len();
     let client = open(&options);
     assert!(client.status()?.generation > 1);
-    assert!(length < 12_000_000, "{length}");
+    // A writer that outruns the compaction waits for it at three times what starts one.
+    assert!(length < 1_000_000, "{length}");
     assert_eq!(client.size(), 101);
     assert_eq!(client.get("last")?, "one");
     Ok(())
