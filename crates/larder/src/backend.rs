@@ -10,6 +10,7 @@
 mod finding;
 pub mod memory;
 mod progress;
+mod projection;
 mod query_db;
 mod snapshot;
 #[cfg(feature = "sqlite")]
@@ -20,6 +21,8 @@ use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub(crate) use self::projection::REBUILD_VERSIONS;
+pub use self::projection::{ProjectionOperation, REBUILD_SUFFIX};
 pub use self::query_db::{
     ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, QueryDbStats, SaveMode,
 };
@@ -37,6 +40,7 @@ use crate::{
     event::{Event, Payload, Position},
     event_log::{Appended, Compacted, Expected, LogInfo, StreamInfo, Trimmed},
     page::Page,
+    projection::{DeadLetter, ProjectionInfo},
     query::{AppendCondition, Query},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
@@ -142,6 +146,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
     /// - A stored snapshot that fails its checksum is `Corrupted`.
     fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>>;
+
+    /// What is known of every projection, ascending by name.
+    fn projections(&self) -> BoxFuture<'_, Result<Vec<ProjectionInfo>>>;
+
+    /// What is known of one projection.
+    fn projection_info(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Option<ProjectionInfo>>>;
+
+    /// A projection's dead letters by position, the first 1,000.
+    fn dead_letters(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Vec<DeadLetter>>>;
 
     /// Numbers about the store. May count, so it can take a while.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>>;
@@ -286,6 +299,11 @@ pub enum Operation {
     },
     /// Changes a QueryDb.
     QueryDb(QueryDbOperation),
+    /// Changes a projection's record.
+    Projection(ProjectionOperation),
+    /// A `Compact`, `Trim` or `DropLog` that is done also beyond the checkpoint of a projection that reads the log:
+    /// otherwise it is `ProjectionBehind`.
+    Forced(Box<Operation>),
     /// Changes snapshots.
     Snapshot(SnapshotOperation),
 }

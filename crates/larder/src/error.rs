@@ -90,6 +90,18 @@ pub enum ErrorKind {
         /// The version of the oldest change that is kept, or the next one if none is.
         oldest: u64,
     },
+    /// A projection's projector failed at this event; the cause is the error's source.
+    Projector {
+        /// The event's position.
+        position: Position,
+    },
+    /// The log is still to be read by a projection; nothing was hidden. It can be forced.
+    ProjectionBehind {
+        /// The projection.
+        projection: String,
+        /// The position through which it has read.
+        checkpoint: Position,
+    },
     /// A payload does not decode into the type that was asked for.
     Decode,
     /// Another process holds the store, beyond the busy timeout; nothing was written.
@@ -133,6 +145,8 @@ impl ErrorKind {
             Self::NotFound => "NotFound",
             Self::HistoryCompacted { .. } => "HistoryCompacted",
             Self::ChangesTruncated { .. } => "ChangesTruncated",
+            Self::Projector { .. } => "Projector",
+            Self::ProjectionBehind { .. } => "ProjectionBehind",
             Self::Decode => "Decode",
             Self::Locked => "Locked",
             Self::Full => "Full",
@@ -188,6 +202,11 @@ impl fmt::Display for ErrorKind {
             Self::ChangesTruncated { oldest } => {
                 write!(f, "changes were truncated: the oldest that is kept has version {oldest}")
             }
+            Self::Projector { position } => write!(f, "the projector failed at position {position}"),
+            Self::ProjectionBehind { projection, checkpoint } => write!(
+                f,
+                "projection `{projection}` has read through position {checkpoint} only, and would miss what is hidden"
+            ),
             Self::Decode => f.write_str("cannot be decoded"),
             Self::Locked => f.write_str("locked by another process"),
             Self::Full => f.write_str("the disk is full, nothing was written"),

@@ -382,6 +382,20 @@ impl EventLog {
     }
 }
 
+macro_rules! forced {
+    ($($kind:ident),*) => {$(
+        impl Write<$kind> {
+            /// Does it also beyond the checkpoint of a projection that reads the log, which will be told that history is
+            /// missing.
+            pub fn force(self) -> Self {
+                self.map(|operation| Ok(Operation::Forced(Box::new(operation))))
+            }
+        }
+    )*};
+}
+
+forced!(Compact, Trim, DropLog);
+
 impl Write<Append> {
     /// Adds an append condition to the expected sequence: either failing fails both.
     pub fn condition(self, condition: AppendCondition) -> Self {

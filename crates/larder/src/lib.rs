@@ -55,6 +55,7 @@ mod event_log;
 mod limits;
 mod operation;
 mod page;
+mod projection;
 mod query;
 mod query_db;
 mod snapshot;
@@ -86,6 +87,10 @@ pub use event_log::{
 pub use limits::Limits;
 pub use operation::{Call, Each, Read, Write, WriteKind, wait};
 pub use page::{Page, Row};
+pub use projection::{
+    ChangeProjection, DeadLetter, FailurePolicy, Projection, ProjectionBatch, ProjectionFailure,
+    ProjectionInfo, Projector, SetCheckpoint,
+};
 pub use query::{AppendCondition, Query, QueryItem};
 pub use query_db::{
     Change, ChangeKind, Cursor, Define, Delete, DropIndex, DropQueryDb, Field, FieldPath, Filter, Increment,

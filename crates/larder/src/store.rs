@@ -22,6 +22,7 @@ use crate::{
     event_log::{EventLog, LogInfo},
     limits::Limits,
     operation::{Call, Write},
+    projection::{Projection, ProjectionInfo},
     query_db::{Define, QueryDb, QueryDbInfo, QueryDbSpec},
     timer::Timer,
 };
@@ -200,6 +201,22 @@ impl Store {
     /// `Closed`, `Corrupted`, `Io`.
     pub fn query_dbs(&self) -> Call<Vec<QueryDbInfo>> {
         self.call(|backend| async move { backend.query_dbs().await })
+    }
+
+    /// The projection of this name. It is known once it has run, or has a checkpoint.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad name.
+    pub fn projection(&self, name: impl AsRef<str>) -> Result<Projection> {
+        Projection::new(self.clone(), name.as_ref())
+    }
+
+    /// Every projection, ascending by name.
+    ///
+    /// # Errors
+    /// `Closed`, `Corrupted`, `Io`.
+    pub fn projections(&self) -> Call<Vec<ProjectionInfo>> {
+        self.call(|backend| async move { backend.projections().await })
     }
 
     /// A batch of writes, to commit together.

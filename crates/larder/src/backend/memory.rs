@@ -8,6 +8,7 @@ mod append;
 mod compact;
 mod event_log;
 mod history;
+mod projection;
 mod query_db;
 mod read;
 mod snapshot;
@@ -42,6 +43,7 @@ use crate::{
     event_log::{LogInfo, StreamInfo},
     limits::Limits,
     page::Page,
+    projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
 };
@@ -157,7 +159,7 @@ impl Backend for MemoryBackend {
     fn query_dbs(&self) -> BoxFuture<'_, Result<Vec<QueryDbInfo>>> {
         Box::pin(async {
             self.with_state(|state| {
-                let existing = state.query_dbs.values().filter(|query_db| query_db.exists());
+                let existing = state.query_dbs.values().filter(|query_db| query_db.is_listed());
                 Ok(existing.map(QueryDbState::info).collect())
             })
         })
@@ -226,12 +228,24 @@ impl Backend for MemoryBackend {
         })
     }
 
+    fn projections(&self) -> BoxFuture<'_, Result<Vec<ProjectionInfo>>> {
+        Box::pin(async { self.with_state(|state| Ok(state.projections.infos())) })
+    }
+
+    fn projection_info(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Option<ProjectionInfo>>> {
+        Box::pin(async move { self.with_state(|state| Ok(state.projections.info(&projection))) })
+    }
+
+    fn dead_letters(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+        Box::pin(async move { self.with_state(|state| Ok(state.projections.dead_letters(&projection))) })
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
         Box::pin(async {
             let now = self.now();
             self.with_state(|state| {
                 let logs = state.logs.values().map(LogState::stats).collect();
-                let query_dbs = state.query_dbs.values().filter(|query_db| query_db.exists());
+                let query_dbs = state.query_dbs.values().filter(|query_db| query_db.is_listed());
                 let query_dbs = query_dbs.map(|query_db| query_db.stats(now)).collect();
                 let snapshots = state.snapshots.stats();
                 Ok(StoreStats { backend: "memory".into(), bytes: 0, logs, query_dbs, snapshots })

@@ -94,6 +94,36 @@ pub enum QueryDbOperation {
     },
 }
 
+impl QueryDbOperation {
+    /// The QueryDb whose items it writes, which must not be another's; for backends. Purging is anybody's.
+    #[must_use]
+    pub fn written(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Save { query_db, .. }
+            | Self::SaveAll { query_db, .. }
+            | Self::Delete { query_db, .. }
+            | Self::DeletePartition { query_db, .. }
+            | Self::Increment { query_db, .. }
+            | Self::Drop { query_db } => Some(query_db),
+            _ => None,
+        }
+    }
+
+    /// Refuses a write of what a projection owns; for backends.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming the owner.
+    pub fn check_owner(query_db: &str, owner: Option<&str>, projecting: Option<&str>) -> Result<()> {
+        match owner {
+            Some(owner) if projecting != Some(owner) => {
+                let reason = format!("`{query_db}` is written by projection `{owner}` alone");
+                Err(Error::invalid("QueryDb", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// An item to save; its JSON is not yet checked against the definition.
 #[derive(Debug, Clone)]
 pub struct ItemData {

@@ -13,7 +13,7 @@ pub struct Executed<D: Decider> {
     /// What it led to, which may be nothing.
     pub events: Vec<D::Event>,
     /// The position of the last of its events; of the last event that it was decided on, if it led to none. Give it to
-    /// `Projection::wait_for` to read your writes.
+    /// [`Projection::wait_for`](crate::Projection::wait_for) to read your writes.
     pub position: Position,
     /// The stream's head after it; 0 outside of streams.
     pub seq_nr: u64,

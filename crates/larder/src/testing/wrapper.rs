@@ -14,6 +14,7 @@ use crate::{
     event::Event,
     event_log::{LogInfo, StreamInfo},
     page::Page,
+    projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
 };
@@ -97,6 +98,9 @@ wrapper! {
     read_snapshot(request: SnapshotRead) -> Option<StoredSnapshot>;
     list_snapshots(request: SnapshotsRead) -> Page<SnapshotInfo>;
     read_snapshots(request: SnapshotsRead) -> SnapshotPage;
+    projections() -> Vec<ProjectionInfo>;
+    projection_info(projection: Arc<str>) -> Option<ProjectionInfo>;
+    dead_letters(projection: Arc<str>) -> Vec<DeadLetter>;
     stats() -> StoreStats;
     verify(progress: Progress) -> VerifyReport;
     backup(destination: PathBuf, progress: Progress) -> ();

@@ -8,7 +8,7 @@ use super::{
     table::Window,
 };
 use crate::{
-    backend::Outcome,
+    backend::{Operation, Outcome},
     error::{Error, Result},
     event::Position,
     event_log::{Compacted, Trimmed},
@@ -45,7 +45,32 @@ impl Transaction<'_> {
     }
 }
 
+impl Transaction<'_> {
+    /// Refuses to hide what a projection has not read yet.
+    pub(super) fn check_projections(&self, operation: &Operation) -> Result<()> {
+        let log = |name: &Arc<str>| self.logs().get(name).filter(|log| log.exists());
+        let (name, last) = match operation {
+            Operation::Compact { log: name, stream, through } => {
+                (name, log(name).and_then(|log| log.last_through(stream, *through)))
+            }
+            Operation::Trim { log: name, through } => {
+                (name, log(name).map(|log| log.header.head.min(*through)))
+            }
+            Operation::DropLog { log: name } => (name, log(name).map(|log| log.header.head)),
+            _ => return Ok(()),
+        };
+        last.map_or(Ok(()), |last| self.projections.behind(name, last))
+    }
+}
+
 impl LogState {
+    /// The position of the last live event of a stream through this `seq_nr`.
+    fn last_through(&self, stream: &str, through: u64) -> Option<Position> {
+        let state = self.streams.get(stream)?;
+        let live = through.min(state.head()).checked_sub(state.compacted_through + 1)?;
+        state.positions.get(usize::try_from(live).ok()?).copied()
+    }
+
     /// Hides a stream's events through this `seq_nr`, and answers its mark.
     fn compact(&mut self, stream: &str, through: u64) -> u64 {
         let Some(state) = self.streams.get(stream) else { return 0 };

@@ -11,7 +11,7 @@ use std::{
 
 use self::order::IndexEntry;
 use crate::{
-    backend::{Finding, QueryDbStats},
+    backend::{Finding, QueryDbStats, REBUILD_SUFFIX},
     query_db::{Change, Definition, ItemKey, KeyValue, QueryDbInfo, QueryDbSpec, is_visible},
 };
 
@@ -23,6 +23,8 @@ const CHANGES: usize = 10_000;
 pub(super) struct QueryDbState {
     name: Arc<str>,
     definition: Arc<Definition>,
+    /// The projection that alone writes it.
+    owner: Option<String>,
     /// The highest version that was given.
     version: u64,
     items: BTreeMap<ItemKey, StoredItem>,
@@ -65,6 +67,7 @@ impl QueryDbState {
         Self {
             name,
             definition,
+            owner: None,
             version: 0,
             items: BTreeMap::new(),
             indexes: Vec::new(),
@@ -82,13 +85,23 @@ impl QueryDbState {
         !self.is_dropped && !self.is_only_a_name()
     }
 
+    /// Whether users see it: copies that a rebuild fills they do not.
+    pub(super) fn is_listed(&self) -> bool {
+        self.exists() && !self.name.ends_with(REBUILD_SUFFIX)
+    }
+
     /// Whether the batch under way has looked at it, and nothing else.
     pub(super) fn is_only_a_name(&self) -> bool {
         self.is_new && self.undo.is_empty()
     }
 
     pub(super) fn info(&self) -> QueryDbInfo {
-        QueryDbInfo::new(self.name.to_string(), self.definition.spec.clone(), self.version, None)
+        QueryDbInfo::new(
+            self.name.to_string(),
+            self.definition.spec.clone(),
+            self.version,
+            self.owner.clone(),
+        )
     }
 
     pub(super) fn stats(&self, now: u64) -> QueryDbStats {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     event_log::{Header, LogState},
+    projection::Projections,
     query_db::QueryDbState,
     snapshot::Snapshots,
 };
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub(super) logs: BTreeMap<Arc<str>, LogState>,
     pub(super) query_dbs: BTreeMap<Arc<str>, QueryDbState>,
     pub(super) snapshots: Snapshots,
+    pub(super) projections: Projections,
     answers: Answers,
 }
 
@@ -48,6 +50,8 @@ impl State {
             touched: Vec::new(),
             touched_query_dbs: Vec::new(),
             snapshots: &mut self.snapshots,
+            projections: &mut self.projections,
+            projecting: None,
             now,
         };
         let mut outcomes = Vec::with_capacity(operations.len());
@@ -68,6 +72,9 @@ pub(super) struct Transaction<'a> {
     logs: &'a mut BTreeMap<Arc<str>, LogState>,
     query_dbs: &'a mut BTreeMap<Arc<str>, QueryDbState>,
     pub(super) snapshots: &'a mut Snapshots,
+    pub(super) projections: &'a mut Projections,
+    /// The projection whose checkpoint the batch has moved.
+    pub(super) projecting: Option<Arc<str>>,
     touched: Vec<Arc<str>>,
     touched_query_dbs: Vec<Arc<str>>,
     /// Microseconds since 1970.
@@ -76,6 +83,7 @@ pub(super) struct Transaction<'a> {
 
 impl Transaction<'_> {
     fn apply(&mut self, operation: Operation, limits: &Limits) -> Result<Outcome> {
+        self.check_projections(&operation)?;
         match operation {
             Operation::Append(append) => self.append(append).map(Outcome::Appended),
             Operation::RequireHead { log, stream, head } => self.require_head(&log, &stream, head),
@@ -92,7 +100,21 @@ impl Transaction<'_> {
             Operation::Restore { log, rows } => self.restore(&log, rows),
             Operation::QueryDb(operation) => self.query_db(operation, limits),
             Operation::Snapshot(operation) => self.change_snapshots(operation),
+            Operation::Projection(operation) => self.change_projection(operation),
+            Operation::Forced(operation) => match *operation {
+                Operation::Compact { log, stream, through } => Ok(self.compact(&log, &stream, through)),
+                Operation::Trim { log, through } => Ok(self.trim(&log, through)),
+                Operation::DropLog { log } => {
+                    self.snapshots.drop_log(&log);
+                    Ok(self.drop_log(&log))
+                }
+                other => self.apply(other, limits),
+            },
         }
+    }
+
+    pub(super) fn logs(&self) -> &BTreeMap<Arc<str>, LogState> {
+        self.logs
     }
 
     fn audit_conditions(&mut self, log: &Arc<str>, enabled: bool) -> Outcome {
@@ -136,12 +158,14 @@ impl Transaction<'_> {
     /// Makes the batch final, and names the channels of what it changed.
     fn keep(mut self) -> Vec<Arc<str>> {
         self.snapshots.keep();
+        let projections = self.projections.keep();
         let mut changed = std::mem::take(&mut self.touched);
         changed.retain(|name| {
             let is_changed = self.logs.get_mut(name).is_some_and(LogState::keep);
             self.remove_unless_exists(name);
             is_changed
         });
+        changed.extend(projections.into_iter().map(|name| format!("projection/{name}").into()));
         for name in std::mem::take(&mut self.touched_query_dbs) {
             if self.query_dbs.get_mut(&name).is_some_and(QueryDbState::keep) {
                 changed.push(format!("querydb/{name}").into());
@@ -166,6 +190,7 @@ impl Transaction<'_> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
+        self.projections.revert();
         self.snapshots.revert();
         for name in std::mem::take(&mut self.touched) {
             if let Some(log) = self.logs.get_mut(&name) {

@@ -12,7 +12,10 @@ use crate::{
     event::Position,
     limits::Limits,
     page::Page,
-    query_db::{Change, Cursor, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan, is_visible},
+    query_db::{
+        Change, ChangeKind, Cursor, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan,
+        is_visible,
+    },
 };
 
 /// The stored items that a plan names, in its order, each with the values of the index's sort fields.
@@ -124,7 +127,9 @@ impl QueryDbState {
             self.changes.iter().rev().filter(|change| change.version < below).take(limit + 1).collect()
         } else {
             let after = request.after.unwrap_or(oldest - 1);
-            if after + 1 < oldest {
+            // A rebuild has replaced everything: what came before it no longer matters.
+            let is_replaced = self.changes.front().is_some_and(|change| change.kind == ChangeKind::Replaced);
+            if after + 1 < oldest && !is_replaced {
                 return Err(Error::new(ErrorKind::ChangesTruncated { oldest }));
             }
             self.changes.iter().filter(|change| change.version > after).take(limit + 1).collect()

@@ -20,6 +20,10 @@ impl Transaction<'_> {
         limits: &Limits,
     ) -> Result<Outcome> {
         let now = self.now;
+        if let Some(name) = operation.written() {
+            let owner = self.known_query_db(name).and_then(|state| state.owner().map(str::to_owned));
+            QueryDbOperation::check_owner(name, owner.as_deref(), self.projecting.as_deref())?;
+        }
         let outcome = match operation {
             QueryDbOperation::Define { query_db, spec } => {
                 // Before a dropped one begins again.
@@ -187,16 +191,57 @@ impl QueryDbState {
                 .map_err(|error| error.with("item", key.to_string()))?;
             drop(rebuilt.replace(key, Some(StoredItem { index_keys: prepared.index_keys, ..item.clone() })));
         }
-        (rebuilt.changes, rebuilt.version) = (self.changes.clone(), self.version);
+        (rebuilt.changes, rebuilt.version, rebuilt.owner) =
+            (self.changes.clone(), self.version, self.owner.clone());
         self.become_whole(rebuilt);
         Ok(())
     }
 
     /// Removes everything but the name and the version: versions never go back.
-    fn clear(&mut self) {
+    pub(in crate::backend::memory) fn clear(&mut self) {
         let dropped = Self { version: self.version, is_dropped: true, ..Self::new(self.name.clone()) };
         self.become_whole(dropped);
         self.pending.clear();
+    }
+
+    pub(in crate::backend::memory) fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    pub(in crate::backend::memory) fn set_owner(&mut self, owner: Option<String>) {
+        if self.owner != owner || self.is_only_a_name() {
+            let owned = Self { owner, pending: Vec::new(), undo: Vec::new(), ..self.clone() };
+            self.become_whole(owned);
+        }
+    }
+
+    pub(in crate::backend::memory) fn spec_and_version(&self) -> (QueryDbSpec, u64) {
+        (self.definition.spec.clone(), self.version)
+    }
+
+    /// Becomes an empty copy for a rebuild, with versions from here on.
+    pub(in crate::backend::memory) fn begin_copy(&mut self, spec: &QueryDbSpec, version: u64) -> Result<()> {
+        let definition = Definition::new(QueryDbSpec { changes: false, ..spec.clone() })?;
+        let version = version.max(self.version);
+        let copy = Self { version, ..self.fresh(definition) };
+        self.become_whole(copy);
+        Ok(())
+    }
+
+    /// Takes over what a copy was filled with, as one change.
+    pub(in crate::backend::memory) fn take_over(&mut self, filled: Self) -> Result<()> {
+        let definition = self.definition.clone();
+        let mut new = Self { owner: self.owner.clone(), ..self.fresh(definition) };
+        new.version = filled.version.max(self.version);
+        new.changes = self.changes.clone();
+        for (key, item) in filled.items {
+            let prepared = new.definition.prepare(&item.json)?;
+            drop(new.replace(&key, Some(StoredItem { index_keys: prepared.index_keys, ..item })));
+        }
+        self.become_whole(new);
+        self.version += 1;
+        self.pending.push(Change::new(self.version, ChangeKind::Replaced, None));
+        Ok(())
     }
 
     /// Lets a dropped QueryDb begin again.

@@ -1,0 +1,102 @@
+//! What a backend is asked about projections.
+
+use std::sync::Arc;
+
+use crate::{
+    event::Position,
+    projection::{DeadLetter, ProjectionFailure},
+    query::Query,
+};
+
+/// A change of a projection's record.
+///
+/// A batch that sets a projection's checkpoint (or that of its rebuild) may write the QueryDbs that the projection owns, in the
+/// operations after it; nobody else may: `InvalidArgument`, naming the owner.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ProjectionOperation {
+    /// Records what a projection reads and which QueryDbs it owns, which come to be if they are not there. Another log
+    /// than before is `InvalidArgument`, and so is a QueryDb of another owner.
+    Register {
+        /// The projection.
+        projection: Arc<str>,
+        /// The log that it reads: compaction beyond its checkpoint is refused from now on.
+        log: Arc<str>,
+        /// The events that it reads.
+        query: Query,
+        /// The QueryDbs that it alone writes.
+        owns: Vec<String>,
+    },
+    /// Moves the checkpoint. `Conflict` if it is not where it is expected. A failure that was recorded is over.
+    SetCheckpoint {
+        /// The projection.
+        projection: Arc<str>,
+        /// Where it is believed to be; `None` moves it from anywhere.
+        expected: Option<Position>,
+        /// Where it goes.
+        position: Position,
+    },
+    /// Moves the checkpoint of a rebuild, as `SetCheckpoint`; `Conflict` also if none is under way.
+    SetRebuildCheckpoint {
+        /// The projection.
+        projection: Arc<str>,
+        /// Where it is believed to be.
+        expected: Position,
+        /// Where it goes.
+        position: Position,
+    },
+    /// Records why a projection has stopped.
+    RecordFailure {
+        /// The projection.
+        projection: Arc<str>,
+        /// Why.
+        failure: ProjectionFailure,
+    },
+    /// Keeps an event that was passed over.
+    AddDeadLetter {
+        /// The projection.
+        projection: Arc<str>,
+        /// The event, and why.
+        letter: DeadLetter,
+    },
+    /// Forgets a dead letter. One that is not there is fine.
+    RemoveDeadLetter {
+        /// The projection.
+        projection: Arc<str>,
+        /// The event's position.
+        position: Position,
+    },
+    /// Asks whoever runs the projection to rebuild it. `NotFound` if there is none; `InvalidArgument` if it owns no
+    /// QueryDb.
+    RequestRebuild {
+        /// The projection.
+        projection: Arc<str>,
+    },
+    /// Makes an empty copy, `NAME~rebuild`, of each QueryDb that the projection owns, in place of those of an earlier
+    /// rebuild. Their versions begin above all of the originals'.
+    BeginRebuild {
+        /// The projection.
+        projection: Arc<str>,
+    },
+    /// Puts the copies in place of the originals, with one `Replaced` change each, and takes the rebuild's checkpoint over.
+    /// `Conflict` if either checkpoint is not where it is expected.
+    FinishRebuild {
+        /// The projection.
+        projection: Arc<str>,
+        /// The projection's checkpoint.
+        expected: Position,
+        /// The rebuild's.
+        rebuilt: Position,
+    },
+    /// Removes the projection's record: the QueryDbs stay, without an owner. An unknown one is fine.
+    Drop {
+        /// The projection.
+        projection: Arc<str>,
+    },
+}
+
+/// How the copy of a QueryDb that a rebuild fills is called. Users cannot name one so.
+pub const REBUILD_SUFFIX: &str = "~rebuild";
+
+/// Versions of a rebuild's copies begin at the next multiple of this: the originals go on meanwhile.
+pub(crate) const REBUILD_VERSIONS: u64 = 1 << 32;

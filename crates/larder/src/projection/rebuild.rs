@@ -1,0 +1,69 @@
+//! Rebuilding: fresh copies beside the old QueryDbs, put in their place in one commit.
+
+use super::{
+    Projection, Projector,
+    runner::{Runner, Target, Turn, commit, register},
+};
+use crate::{
+    backend::{Operation, ProjectionOperation},
+    error::{Error, ErrorKind, Result},
+    event_log::EventLog,
+    operation::Call,
+    query::Query,
+};
+
+pub(super) fn rebuild(
+    projection: Projection,
+    log: EventLog,
+    query: Query,
+    mut projector: impl Projector + 'static,
+) -> Call<()> {
+    Call::new(async move {
+        let done = async {
+            query.check()?;
+            if projection.owns.is_empty() {
+                let reason = "it owns no QueryDb, so there is nothing that a rebuild could fill";
+                return Err(Error::invalid("projection", reason));
+            }
+            register(&projection, &log, &query).await?;
+            rebuild_with(&projection, &log, &query, &mut projector).await
+        };
+        done.await.map_err(|error: Error| error.during("rebuild").with("projection", projection.name()))
+    })
+}
+
+/// Fills copies and swaps. With a live runner beside it, it swaps when both are at the same place.
+pub(super) async fn rebuild_with(
+    projection: &Projection,
+    log: &EventLog,
+    query: &Query,
+    projector: &mut impl Projector,
+) -> Result<()> {
+    let backend = projection.store.backend().await?;
+    let name = projection.projection.clone();
+    let begin = ProjectionOperation::BeginRebuild { projection: name.clone() };
+    commit(&*backend, vec![Operation::Projection(begin)]).await?;
+    let mut runner = Runner::new(projection, log, query, Target::Copies).await?;
+    loop {
+        while runner.turn(projector).await? == Turn::More {}
+        let rebuilt = runner.seen;
+        if rebuilt > runner.checkpoint {
+            runner.commit(rebuilt).await?;
+        }
+        let expected = projection.checkpoint().await?;
+        // A live runner that is ahead has seen more: its events are to come here first.
+        if expected > rebuilt {
+            continue;
+        }
+        let finish = ProjectionOperation::FinishRebuild { projection: name.clone(), expected, rebuilt };
+        match commit(&*backend, vec![Operation::Projection(finish)]).await {
+            // The live runner has moved on since.
+            Err(error) if is_moved(&error) && projection.checkpoint().await? != expected => {}
+            ended => return ended,
+        }
+    }
+}
+
+fn is_moved(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Conflict { .. })
+}
