@@ -21,6 +21,7 @@ mod moment;
 mod open_files;
 mod place;
 mod postings;
+mod projection;
 mod query_db;
 mod query_read;
 mod queue;
@@ -67,6 +68,7 @@ use crate::{
     event::{Event, Position},
     event_log::{LogInfo, StreamInfo},
     page::Page,
+    projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
 };
@@ -224,6 +226,20 @@ impl Backend for SqliteBackend {
         self.read(move |shared| {
             let (snapshots, next) = snapshot::page(shared, &request)?;
             Ok(SnapshotPage { snapshots, next })
+        })
+    }
+
+    fn projections(&self) -> BoxFuture<'_, Result<Vec<ProjectionInfo>>> {
+        self.read(|shared| shared.pool.snapshot(projection::infos))
+    }
+
+    fn projection_info(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Option<ProjectionInfo>>> {
+        self.read(move |shared| shared.pool.snapshot(|connection| projection::info(connection, &projection)))
+    }
+
+    fn dead_letters(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+        self.read(move |shared| {
+            shared.pool.snapshot(|connection| projection::dead_letters(connection, &projection))
         })
     }
 

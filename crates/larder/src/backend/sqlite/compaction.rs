@@ -43,6 +43,9 @@ impl Writer {
             return Ok(compacted(mark));
         }
         let last = last.ok_or_else(|| Error::corrupted("a hole in a stream").with("stream", stream))?;
+        if !self.forced {
+            self.check_projections(log, last)?;
+        }
         self.raise(found.number, through, last).written()?;
         sweep::add(&self.connection, row.number, Some(found.number), through).written()?;
         self.start_sweeping();
@@ -102,6 +105,9 @@ impl Writer {
     pub(super) fn trim(&mut self, shared: &Shared, log: &Arc<str>, through: u64) -> Result<Outcome, Failure> {
         let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(trimmed(0)) };
         let through = through.min(row.head);
+        if !self.forced {
+            self.check_projections(log, through)?;
+        }
         if through <= row.trimmed {
             return Ok(trimmed(row.trimmed));
         }
@@ -149,8 +155,12 @@ impl Writer {
     /// The log loses its name, and a new one takes over name and head: everything of the old one is out of reach
     /// at once.
     pub(super) fn drop_log(&mut self, shared: &Shared, log: &Arc<str>) -> Result<Outcome, Failure> {
+        let row = self.load_log(shared, log)?.map(|log| log.row);
+        if let Some(row) = row.filter(|_| !self.forced) {
+            self.check_projections(log, row.head)?;
+        }
         self.drop_snapshots(log).written()?;
-        let Some(row) = self.load_log(shared, log)?.map(|log| log.row) else { return Ok(Outcome::Done) };
+        let Some(row) = row else { return Ok(Outcome::Done) };
         let next = self.next_log_number()?;
         self.connection.execute("UPDATE log SET name = NULL WHERE log = ?1", [row.number]).written()?;
         self.create_log(log, next, row.head).written()?;

@@ -8,6 +8,7 @@ mod compare;
 mod define;
 mod feed;
 mod read;
+mod rebuild;
 mod registry;
 mod row;
 mod select;

@@ -11,7 +11,7 @@ use super::{
     log_row::{self, LogRow},
     place::{from_sql, place, position_of, to_sql},
     postings::Terms,
-    query_db,
+    projection, query_db,
     row::{StoredEvent, event_columns, split_tags},
     shared::Shared,
     snapshot, sweep,
@@ -53,6 +53,7 @@ pub(super) fn run(shared: &Shared, progress: &Progress) -> Result<VerifyReport> 
         verifier.streams()?;
         verifier.surplus_postings()?;
         snapshot::verify(connection, &mut verifier.report)?;
+        projection::verify(connection, &mut verifier.report)?;
         query_db::verify(connection, &mut verifier.report)?;
         Ok(verifier.report)
     })

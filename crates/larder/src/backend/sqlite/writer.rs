@@ -10,6 +10,7 @@ use super::{
     checkpoint::Checkpointer,
     error::is_full,
     postings::Merged,
+    projection,
     query_db::{self, WriterQueryDb},
     queue::Job,
     shared::Shared,
@@ -69,6 +70,12 @@ pub(super) struct Writer {
     /// What a batch has changed in memory, to be taken back if it is refused and others are not.
     pub(super) undo: Option<Vec<Undo>>,
     pub(super) query_dbs: HashMap<Arc<str>, WriterQueryDb>,
+    /// The projection whose checkpoint the running batch has moved.
+    pub(super) projecting: Option<Arc<str>>,
+    /// The projections that the running transaction has changed.
+    pub(super) touched_projections: Vec<Arc<str>>,
+    /// The running operation may hide what projections have not read.
+    pub(super) forced: bool,
     /// The numbers of the logs that the running transaction has created.
     pub(super) created: Vec<i64>,
     /// The time of the running transaction, in microseconds since 1970.
@@ -91,6 +98,9 @@ impl Writer {
             connection,
             logs: HashMap::new(),
             query_dbs: HashMap::new(),
+            projecting: None,
+            touched_projections: Vec::new(),
+            forced: false,
             undo: None,
             created: Vec::new(),
             now: 0,
@@ -256,6 +266,7 @@ impl Writer {
             self.run("SAVEPOINT batch").written()?;
         }
         self.undo = scoped.then(Vec::new);
+        self.projecting = None;
         let outcomes = match self.operate_all(shared, &request.operations) {
             Ok(outcomes) => outcomes,
             Err(Failure::Refused(error)) if scoped => {
@@ -308,6 +319,13 @@ impl Writer {
             Operation::Restore { log, rows } => self.restore(shared, log, rows),
             Operation::Snapshot(operation) => self.change_snapshots(operation),
             Operation::QueryDb(operation) => self.query_db(shared, operation),
+            Operation::Projection(operation) => self.change_projection(operation),
+            Operation::Forced(operation) => {
+                self.forced = true;
+                let done = self.operate(shared, operation);
+                self.forced = false;
+                done
+            }
         }
     }
 
@@ -355,6 +373,9 @@ impl Writer {
 
     fn committed(&mut self, shared: &Shared, merged: Vec<(Arc<str>, Merged)>) {
         self.created.clear();
+        for projection in self.touched_projections.drain(..) {
+            shared.bus.publish(&format!("projection/{projection}"));
+        }
         for (name, query_db) in &mut self.query_dbs {
             if query_db.committed() && shared.bus.listeners() > 0 {
                 shared.bus.publish(&format!("querydb/{name}"));
@@ -387,6 +408,7 @@ impl Writer {
         // Their numbers are free again, for logs that begin elsewhere.
         self.created.drain(..).for_each(|log| shared.forget_tail(log));
         self.undo = None;
+        self.touched_projections.clear();
         for (_, query_db) in self.query_dbs.drain() {
             query_db.retract(shared);
         }
@@ -429,6 +451,7 @@ fn is_plain_operation(operation: &Operation) -> bool {
         | Operation::RequireNoneMatch { .. }
         | Operation::Snapshot(_) => true,
         Operation::QueryDb(operation) => query_db::is_plain(operation),
+        Operation::Projection(operation) => projection::is_plain(operation),
         _ => false,
     }
 }

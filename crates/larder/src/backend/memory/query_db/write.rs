@@ -233,7 +233,6 @@ impl QueryDbState {
         let definition = self.definition.clone();
         let mut new = Self { owner: self.owner.clone(), ..self.fresh(definition) };
         new.version = filled.version.max(self.version);
-        new.changes = self.changes.clone();
         for (key, item) in filled.items {
             let prepared = new.definition.prepare(&item.json)?;
             drop(new.replace(&key, Some(StoredItem { index_keys: prepared.index_keys, ..item })));

@@ -67,6 +67,14 @@ impl Feeds {
         self.lock().get(&query_db).map_or(through + 1, |feed| oldest(feed, through))
     }
 
+    /// Whether this change replaced everything.
+    pub(super) fn begins_anew(&self, query_db: i64, version: u64) -> bool {
+        let feeds = self.lock();
+        let found =
+            feeds.get(&query_db).and_then(|feed| feed.iter().find(|change| change.version == version));
+        found.is_some_and(|change| change.kind == ChangeKind::Replaced)
+    }
+
     /// The changes in (above, below), through a version; in order, or backwards.
     pub(super) fn read(
         &self,
@@ -154,6 +162,14 @@ pub(super) fn trim(
     let sql = "DELETE FROM query_db_change WHERE query_db = ?1 AND version < ?2";
     connection.prepare_cached(sql)?.execute((query_db, to_sql(end)))?;
     Ok(end)
+}
+
+/// Whether this stored change replaced everything.
+pub(super) fn begins_anew(connection: &Connection, query_db: i64, version: u64) -> Result<bool> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM query_db_change WHERE query_db = ?1 AND version = ?2 AND kind = ?3)";
+    let change = (query_db, to_sql(version), code(ChangeKind::Replaced));
+    Ok(connection.prepare_cached(sql)?.query_row(change, |row| row.get(0))?)
 }
 
 /// The oldest stored change, if there is one.

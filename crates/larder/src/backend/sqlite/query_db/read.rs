@@ -292,10 +292,14 @@ pub(in crate::backend::sqlite) fn changes(shared: &Shared, request: &ChangesRead
             (oldest - 1, request.after.unwrap_or(u64::MAX).min(through + 1))
         } else {
             let after = request.after.unwrap_or(oldest - 1);
-            if after + 1 < oldest {
+            // A rebuild has replaced everything: what came before it no longer matters.
+            if after + 1 < oldest
+                && !shared.feeds.begins_anew(number, oldest)
+                && !feed::begins_anew(connection, number, oldest)?
+            {
                 return Err(Error::new(ErrorKind::ChangesTruncated { oldest }));
             }
-            (after, through + 1)
+            (after.max(oldest - 1), through + 1)
         };
         let (limit, _) = shared.limits.page_rows(request.limit);
         let most = limit.saturating_add(1);

@@ -161,6 +161,7 @@ impl Writer {
         shared: &Shared,
         operation: &QueryDbOperation,
     ) -> Result<Outcome, Failure> {
+        self.check_owner(operation)?;
         Ok(Outcome::QueryDb(match operation {
             QueryDbOperation::Define { query_db, spec } => {
                 self.define(query_db, spec)?;

@@ -136,6 +136,25 @@ CREATE TABLE query_db_change (
     PRIMARY KEY (query_db, version)
 ) STRICT, WITHOUT ROWID;
 
+-- A projection: how far it has read which log, and the rest as JSON (its query, the QueryDbs it owns, why it has stopped,
+-- whether a rebuild is asked for or under way).
+CREATE TABLE projection (
+    name       TEXT PRIMARY KEY,
+    log        TEXT,
+    checkpoint INTEGER NOT NULL,
+    rest       TEXT NOT NULL,
+    checksum   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Events that projections have passed over.
+CREATE TABLE dead_letter (
+    projection TEXT NOT NULL,
+    position   INTEGER NOT NULL,
+    letter     TEXT NOT NULL,
+    checksum   INTEGER NOT NULL,
+    PRIMARY KEY (projection, position)
+) STRICT, WITHOUT ROWID;
+
 -- For the sqlite3 shell.
 CREATE VIEW event_log AS
 SELECT log.name AS log_name,
