@@ -4,6 +4,7 @@ mod batches;
 mod choices;
 mod concurrent;
 mod conditional;
+mod kv;
 mod opening;
 mod replay;
 mod single;
@@ -11,6 +12,7 @@ mod tag_queries;
 
 use anyhow::Result;
 
+pub use kv::measure_memory;
 pub use opening::abort_while_writing;
 
 use crate::harness::{Comparison, Scene};
@@ -81,6 +83,16 @@ pub const ALL: &[Entry] = &[
         "opening a store of 1 million events whose process was aborted while writing",
         opening::comparison,
     ),
+    entry("kv-threads-64", "64 threads putting durably, one value at a time", kv::threads),
+    entry("kv-tasks-64", "64 tasks putting durably; the rivals behind a batching thread", kv::tasks),
+    entry("kv-single", "one caller putting durably, one value at a time", kv::single),
+    entry("kv-batch-1000", "one caller putting durably, 1,000 values at a time", kv::batches),
+    entry("kv-buffered", "one caller putting without waiting for the disk", kv::buffered),
+    entry("kv-get", "one thread getting random ones of 100,000 values", kv::get),
+    entry("kv-recovery", "opening a file of 1 million records", kv::recovery),
+    entry("kv-pending", "durable puts with as many keys in the outbox, by one caller", kv::pending_durable),
+    entry("kv-pending-buffered", "as kv-pending, without waiting for the disk", kv::pending_buffered),
+    entry("kv-memory", "the memory that 1 million entries take", kv::memory),
     choice("choice-mutex-64", "which driver suits the mutex best, 64 tasks", choices::mutex_64),
     choice("choice-mutex-512", "which driver suits the mutex best, 512 tasks", choices::mutex_512),
     choice("choice-cqrs-es", "which settings suit cqrs-es best, 64 tasks", choices::cqrs_es),

@@ -117,6 +117,42 @@ pub fn thread(scene: &Scene, mut step: impl FnMut(u64) -> Result<()>) -> Result<
     }
 }
 
+/// As [`tasks`], with a thread for each writer.
+pub fn threads<F>(writers: usize, scene: &Scene, step: F) -> Result<Driven>
+where
+    F: Fn(usize, u64) -> Result<()> + Sync,
+{
+    let (step, window, processor) = (&step, Window::opening_now(scene), Processor::now());
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            (0..writers).map(|writer| scope.spawn(move || repeat_on_thread(writer, step, window))).collect();
+        let (mut counted, mut total) = (0, 0);
+        for thread in running {
+            let (in_window, all) = thread.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+            counted += in_window;
+            total += all;
+        }
+        Ok(window.driven(counted, total, processor))
+    })
+}
+
+fn repeat_on_thread(
+    writer: usize,
+    step: impl Fn(usize, u64) -> Result<()>,
+    window: Window,
+) -> Result<(u64, u64)> {
+    let (mut counted, mut total) = (0, 0);
+    loop {
+        step(writer, total)?;
+        total += 1;
+        let now = Instant::now();
+        if now > window.to {
+            return Ok((counted, total));
+        }
+        counted += u64::from(now >= window.from);
+    }
+}
+
 /// Runs a whole job once for warm-up, then again and again until the window is over; it answers how many units it
 /// did.
 pub fn whole(scene: &Scene, mut job: impl FnMut() -> Result<u64>) -> Result<Measurement> {

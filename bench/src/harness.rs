@@ -66,6 +66,13 @@ pub struct Measurement {
     pub processor: Option<Duration>,
 }
 
+impl Measurement {
+    /// How many times as much was taken as was given, to three decimals.
+    pub fn times(taken: u64, given: u64) -> Self {
+        Self { units: taken * 1_000 / given, elapsed: Duration::from_secs(1_000), processor: None }
+    }
+}
+
 /// What the numbers of a comparison are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,13 +81,15 @@ pub enum Scale {
     PerSecond(&'static str),
     /// Milliseconds until it is done: less is better.
     Milliseconds,
+    /// How many times as much as something was needed: less is better.
+    Times(&'static str),
 }
 
 impl Scale {
     fn value(self, measured: Measurement) -> f64 {
         let seconds = measured.elapsed.as_secs_f64();
         match self {
-            Self::PerSecond(_) => measured.units as f64 / seconds,
+            Self::PerSecond(_) | Self::Times(_) => measured.units as f64 / seconds,
             Self::Milliseconds => seconds * 1e3,
         }
     }
@@ -108,6 +117,10 @@ pub enum Goal {
     Ratio(f64),
     /// At most this many milliseconds more than the other.
     MillisecondsMore(f64),
+    /// At least this, by itself: the target names the side that it is about.
+    AtLeast(f64),
+    /// At most this, by itself: the target names the side that it is about.
+    AtMost(f64),
 }
 
 /// A goal against one other side, by name.
@@ -219,13 +232,14 @@ fn judge(target: &Target, sides: &[SideResult]) -> TargetResult {
     let compare = |own: f64, other: f64| match target.goal {
         Goal::Ratio(_) => own / other,
         Goal::MillisecondsMore(_) => own - other,
+        Goal::AtLeast(_) | Goal::AtMost(_) => other,
     };
     let of_medians = compare(own.spread.median, other.spread.median);
     let pairs: Vec<f64> =
         own.rounds.iter().zip(&other.rounds).map(|(own, other)| compare(*own, *other)).collect();
     let met = match target.goal {
-        Goal::Ratio(at_least) => of_medians >= at_least,
-        Goal::MillisecondsMore(at_most) => of_medians <= at_most,
+        Goal::Ratio(at_least) | Goal::AtLeast(at_least) => of_medians >= at_least,
+        Goal::MillisecondsMore(at_most) | Goal::AtMost(at_most) => of_medians <= at_most,
     };
     TargetResult { against: target.against, goal: target.goal, of_medians, pairwise: Spread::of(&pairs), met }
 }
@@ -259,5 +273,13 @@ mod tests {
         let target = |bound| Target { against: "other", goal: Goal::MillisecondsMore(bound) };
         assert!(judge(&target(500.0), &sides).met);
         assert!(!judge(&target(499.0), &sides).met);
+    }
+
+    #[test]
+    fn a_goal_by_itself_looks_at_the_side_that_it_names() {
+        let sides = [side("own", &[1.0]), side("other", &[2.0])];
+        let met = |goal| judge(&Target { against: "other", goal }, &sides).met;
+        assert!(met(Goal::AtLeast(2.0)) && !met(Goal::AtLeast(2.1)));
+        assert!(met(Goal::AtMost(2.0)) && !met(Goal::AtMost(1.9)));
     }
 }

@@ -45,6 +45,9 @@ enum Command {
         #[arg(long)]
         events: u64,
     },
+    /// Fills a store and prints how many bytes of memory it takes; used by the comparison `kv-memory`
+    #[command(hide = true)]
+    MeasureMemory { dir: PathBuf, side: String, count: u64 },
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +85,10 @@ fn main() -> Result<ExitCode> {
             let scene = Scene { dir: dir.clone(), quick: false, ids: false };
             comparisons::abort_while_writing(&dir, events, &scene)?;
             Ok(ExitCode::FAILURE)
+        }
+        Command::MeasureMemory { dir, side, count } => {
+            writeln!(io::stdout(), "{}", comparisons::measure_memory(&dir, &side, count)?)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

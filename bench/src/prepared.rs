@@ -27,7 +27,7 @@ pub fn tagged(scene: &Scene) -> Tagged {
 }
 
 /// The directory of a store that `fill` has filled, now or in an earlier run.
-fn prepared(scene: &Scene, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+pub fn prepared(scene: &Scene, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let dir = scene.dir.join("prepared").join(name);
     if dir.join(MARKER).exists() {
         return Ok(dir);

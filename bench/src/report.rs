@@ -66,6 +66,7 @@ fn sides(outcome: &Outcome) -> Table {
     let unit = match outcome.scale {
         Scale::PerSecond(unit) => format!("{unit}/s"),
         Scale::Milliseconds => "ms".to_owned(),
+        Scale::Times(what) => format!("times {what}"),
     };
     let mut table = table(&["side", &format!("median {unit}"), "min", "max", "processor µs"]);
     for side in &outcome.sides {
@@ -91,8 +92,10 @@ fn targets(outcomes: &[Outcome]) -> Table {
         let (goal, unit) = match target.goal {
             Goal::Ratio(at_least) => (format!(">= {at_least}"), ""),
             Goal::MillisecondsMore(at_most) => (format!("<= {at_most} ms more"), " ms"),
+            Goal::AtLeast(at_least) => (format!("{} at least", number(at_least)), ""),
+            Goal::AtMost(at_most) => (format!("{at_most} at most"), ""),
         };
-        let value = |value: f64| format!("{value:.2}{unit}");
+        let value = |value: f64| format!("{}{unit}", number(value));
         table.add_row([
             outcome.name.to_owned(),
             target.against.to_owned(),
