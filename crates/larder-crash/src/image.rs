@@ -45,6 +45,7 @@ struct Inode {
 enum NameChange {
     Link { file: usize, inode: usize },
     Unlink { file: usize },
+    Rename { file: usize, to: usize },
 }
 
 /// What a power cut does to what was not synced.
@@ -108,6 +109,12 @@ impl Disk {
                     self.sync_directory();
                 }
             }
+            Entry::Rename { file, to } => {
+                let change = NameChange::Rename { file: *file, to: *to };
+                rename(&mut self.current, &change);
+                self.name_changes.push(change);
+            }
+            Entry::SyncDirectory => self.sync_directory(),
         }
     }
 
@@ -249,6 +256,7 @@ fn rename(names: &mut BTreeMap<usize, usize>, change: &NameChange) {
     match change {
         NameChange::Link { file, inode } => names.insert(*file, *inode),
         NameChange::Unlink { file } => names.remove(file),
+        NameChange::Rename { file, to } => names.remove(file).and_then(|inode| names.insert(*to, inode)),
     };
 }
 
@@ -360,6 +368,25 @@ mod tests {
             (0..50).all(|seed| names(Loss::Torn, seed) != [0, 1, 2]),
             "a later change before an earlier one"
         );
+    }
+
+    #[test]
+    fn a_renamed_file_is_under_the_one_name_or_the_other() {
+        let disk = disk(&[
+            Entry::Open { file: 0, creates: true, syncs_directory: false },
+            write(0, 0, 1, 1),
+            Entry::Sync { file: 0, through: 2 },
+            Entry::Open { file: 1, creates: true, syncs_directory: false },
+            write(1, 0, 2, 1),
+            Entry::Sync { file: 1, through: 5 },
+            Entry::SyncDirectory,
+            Entry::Rename { file: 1, to: 0 },
+            write(0, 1, 3, 1),
+            Entry::Sync { file: 0, through: 9 },
+        ]);
+        let image = |loss| disk.image(loss, &mut Random::new(0)).into_iter().collect::<Vec<_>>();
+        assert_eq!(image(Loss::Everything), [(0, vec![1]), (1, vec![2, 3])]);
+        assert_eq!(image(Loss::Nothing), [(0, vec![2, 3])]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod flips;
 pub mod image;
 pub mod images;
 pub mod kill;
+pub mod kv;
 pub mod ledger;
 mod snapshots;
 pub mod step;

@@ -8,7 +8,7 @@ use larder_crash::{
     child::{self, ChildOptions, Chore},
     faults,
     faulty::{Kind, Way},
-    flips, fresh_seed, images, kill,
+    flips, fresh_seed, images, kill, kv,
 };
 
 /// Tries to make a Larder store lose or garble what it acknowledged.
@@ -72,6 +72,62 @@ enum Harness {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// The key-value client: power cuts at every call of a workload with compactions
+    KvImages {
+        /// How many images
+        #[arg(long, default_value_t = 20_000)]
+        images: u64,
+        /// Threads that write
+        #[arg(long, default_value_t = 3)]
+        writers: u32,
+        /// Replays a run
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// The key-value client: ends a writing process with SIGKILL, over and over
+    KvKill {
+        /// How many processes
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+        /// Replays a run, as far as threads allow
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// The key-value client: fails every call to the disk, once and from then on, and fills the disk
+    KvFaults {
+        /// How many workloads
+        #[arg(long, default_value_t = 4)]
+        rounds: u32,
+        /// Replays a run
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// The key-value client: cuts its file at every byte, and flips every byte
+    KvDamage {
+        /// How many files
+        #[arg(long, default_value_t = 4)]
+        rounds: u32,
+        /// Only every so-manieth byte
+        #[arg(long, default_value_t = 1)]
+        every: usize,
+        /// Replays a run
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// What `kv-kill` kills
+    #[command(hide = true)]
+    KvChild {
+        #[arg(long)]
+        path: PathBuf,
+        #[arg(long)]
+        seed: u64,
+        #[arg(long, value_delimiter = ',')]
+        next: Vec<u64>,
+        #[arg(long)]
+        buffered: bool,
+        #[arg(long)]
+        answers_early: bool,
+    },
     /// What `kill` kills
     #[command(hide = true)]
     Child {
@@ -124,6 +180,24 @@ fn run(harness: Harness) -> Result<(), Failure> {
         Harness::Flips { rounds, flips, seed } => {
             let options = flips::Options { rounds, ..flips::Options::new(announced(seed), flips) };
             println!("{:#?}", flips::run(&options)?);
+        }
+        Harness::KvImages { images, writers, seed } => {
+            let options = kv::images::Options { writers, ..kv::images::Options::new(announced(seed), images) };
+            println!("{:#?}", kv::images::run(&options)?);
+        }
+        Harness::KvKill { rounds, seed } => {
+            let options = kv::kill::Options::new(env::current_exe()?, announced(seed), rounds);
+            println!("{:#?}", kv::kill::run(&options)?);
+        }
+        Harness::KvFaults { rounds, seed } => {
+            println!("{:#?}", kv::faults::run(&kv::faults::Options::new(announced(seed), rounds))?);
+        }
+        Harness::KvDamage { rounds, every, seed } => {
+            let options = kv::damage::Options { seed: announced(seed), rounds, every };
+            println!("{:#?}", kv::damage::run(&options)?);
+        }
+        Harness::KvChild { path, seed, next, buffered, answers_early } => {
+            kv::kill::child(&kv::kill::ChildOptions { path, seed, next, buffered, answers_early })?;
         }
         Harness::Child { path, seed, life, writers, chore, answers_early } => {
             child::run(&ChildOptions { path, seed, life, writers, chore, answers_early })?;

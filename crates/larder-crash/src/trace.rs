@@ -57,6 +57,15 @@ pub enum Entry {
         /// And the directory was synced.
         syncs_directory: bool,
     },
+    /// The file took another one's name, and its place.
+    Rename {
+        /// Which.
+        file: usize,
+        /// The one whose name it took.
+        to: usize,
+    },
+    /// The names of all files are on the disk.
+    SyncDirectory,
 }
 
 /// A recorded history: the names of the files, and what happened to them.

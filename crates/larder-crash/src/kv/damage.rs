@@ -1,0 +1,209 @@
+//! A file that is cut, or flipped, at every byte, against a reading of it that knows nothing of the client's.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use larder_kv::{
+    Client, ErrorKind,
+    wal::{
+        frame::{Found, parse},
+        header::{HEADER_BYTES, Header, Identity},
+        record::{RecordKind, decode},
+    },
+};
+
+use crate::{
+    failure::Failure,
+    kv::{
+        disk::RecordingDisk,
+        images::{Files, WAL, check_cut, client_options},
+        ledger::unusable,
+        step::{State, Step},
+    },
+    random::Random,
+    trace::Syncs,
+    violation::{Promise, Violation},
+};
+
+/// How to run the harness.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the workloads come from.
+    pub seed: u64,
+    /// How many files.
+    pub rounds: u32,
+    /// Damages only every so-manieth byte.
+    pub every: usize,
+}
+
+/// What a run has seen.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    /// Files that were cut short.
+    pub cut: u64,
+    /// Files with a damaged byte.
+    pub flipped: u64,
+    /// Of all, those that were refused as corrupted.
+    pub corrupted: u64,
+    /// Of all, those with a tail that was cut off.
+    pub torn: u64,
+}
+
+/// Runs the harness.
+///
+/// # Errors
+/// The first violation, with seed and place.
+pub fn run(options: &Options) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    for round in 0..options.rounds {
+        // Closed or not, compacted or not: what vouches for what is different each time.
+        let (closed, compacted) = (round % 2 == 1, round % 4 >= 2);
+        let bytes = file(Random::of(options.seed, u64::from(round)).next_u64(), closed, compacted)?;
+        let place = |what: String| format!("seed {}, round {round}, {what}", options.seed);
+        for length in (0..bytes.len()).step_by(options.every) {
+            let cut = &bytes[..length];
+            let checked = if length == 0 { Ok(()) } else { check(cut, &mut report) };
+            checked.map_err(|found| Failure::from(found).at(&place(format!("cut at {length}"))))?;
+            report.cut += 1;
+        }
+        for at in (0..bytes.len()).step_by(options.every) {
+            for pattern in [0x01, 0x80, 0xff] {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= pattern;
+                let checked = check(&flipped, &mut report);
+                checked.map_err(|found| {
+                    Failure::from(found).at(&place(format!("byte {at} flipped by {pattern:#04x}")))
+                })?;
+                report.flipped += 1;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// A file of some steps; if it is not closed, with zeros after its end as a crash leaves them.
+fn file(seed: u64, closed: bool, compacted: bool) -> Result<Vec<u8>, Violation> {
+    let disk = RecordingDisk::new(Syncs::Recorded, &Files::new());
+    let client = open(&disk)?;
+    for number in 0..14 {
+        let mut step = Step::of(seed, 0, number);
+        for value in step.writes.iter_mut().filter_map(|(_, value)| value.as_mut()) {
+            value.truncate(60);
+        }
+        step.submit(&client).map_err(|error| unusable("write", &error))?;
+        if compacted && number == 6 {
+            client.compact().wait().map_err(|error| unusable("compact", &error))?;
+        }
+    }
+    if closed {
+        client.close().wait().map_err(|error| unusable("close", &error))?;
+    }
+    let mut bytes = disk.files().remove(&PathBuf::from(WAL)).unwrap_or_default();
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).next_multiple_of(8);
+    bytes.truncate(if closed { bytes.len() } else { end + 40 });
+    Ok(bytes)
+}
+
+fn open(disk: &RecordingDisk) -> Result<Client, Violation> {
+    Client::open(client_options(disk)).wait().map_err(|error| unusable("open", &error))
+}
+
+/// What a file has to be taken for.
+#[derive(Debug, PartialEq, Eq)]
+enum Expected {
+    /// These entries, from so many frames.
+    Contents(State, u64),
+    /// Corruption at this offset.
+    Corrupted(u64),
+    /// Corruption of the header, or another format.
+    NoHeader,
+}
+
+/// Opens the file and compares it; then writes to it, and opens it again.
+fn check(bytes: &[u8], report: &mut Report) -> Result<(), Violation> {
+    let files = Files::from([(PathBuf::from(WAL), bytes.to_vec())]);
+    let disk = RecordingDisk::new(Syncs::Recorded, &files);
+    let opened = Client::open(client_options(&disk)).wait();
+    let client = match (expected(bytes), opened) {
+        (Expected::NoHeader, Err(error))
+            if matches!(error.kind(), ErrorKind::Corrupted { .. } | ErrorKind::Incompatible) =>
+        {
+            report.corrupted += 1;
+            return unchanged(&disk, &files);
+        }
+        (Expected::Corrupted(offset), Err(error)) if *error.kind() == (ErrorKind::Corrupted { offset }) => {
+            report.corrupted += 1;
+            return unchanged(&disk, &files);
+        }
+        (Expected::Contents(state, frames), Ok(client)) => {
+            compare(&client, &state)?;
+            if client.recovery().frames != frames {
+                let what = format!("{frames} sound frames, the report says {:?}", client.recovery());
+                return Err(Violation::of(Promise::Truthful, what));
+            }
+            client
+        }
+        (expected, opened) => {
+            let what = format!("expected {expected:?}, got {:?}", opened.map(|client| client.size()));
+            return Err(Violation::of(Promise::Truthful, what));
+        }
+    };
+    check_cut(&files, client.recovery())?;
+    report.torn += u64::from(client.recovery().cut_off > 0);
+    client.put("after", "it").wait().map_err(|error| unusable("put after the damage", &error))?;
+    let size = client.size();
+    drop(client);
+    let again = open(&disk)?;
+    if again.size() != size || again.get("after").is_err() || again.recovery().cut_off > 0 {
+        let what = format!("after the next opening: {:?}", again.recovery());
+        return Err(Violation::of(Promise::NothingLost, what));
+    }
+    Ok(())
+}
+
+/// A file that is refused is left as it is.
+fn unchanged(disk: &RecordingDisk, files: &Files) -> Result<(), Violation> {
+    if disk.files() == *files {
+        return Ok(());
+    }
+    Err(Violation::of(Promise::Truthful, "the file was refused, and changed"))
+}
+
+fn compare(client: &Client, state: &State) -> Result<(), Violation> {
+    let entries = client.scan("").map_err(|error| unusable("scan", &error))?;
+    let found: BTreeMap<String, Vec<u8>> =
+        entries.map(|entry| (entry.key.to_string(), entry.value.to_vec())).collect();
+    let visible = state.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    if visible.eq(found.iter()) {
+        return Ok(());
+    }
+    let keys: Vec<_> = found.keys().collect();
+    Err(Violation::of(Promise::NothingGarbled, format!("the sound frames do not add up to {keys:?}")))
+}
+
+/// Reads the file as `docs/formats/kv-wal.md` tells, in the plainest way.
+fn expected(bytes: &[u8]) -> Expected {
+    let page = &bytes[..bytes.len().min(HEADER_BYTES)];
+    let Ok((_, identity)) = Header::decode(page) else { return Expected::NoHeader };
+    let (mut at, mut frames, mut state) = (HEADER_BYTES, 0, State::new());
+    while let Some(Found::Frame(frame)) = frame_at(bytes, identity, at) {
+        for record in decode(frame.records, at as u64).flatten() {
+            // One author, so the later write is the greater one.
+            let key = String::from_utf8_lossy(record.key).into_owned();
+            match record.kind {
+                RecordKind::Put => drop(state.insert(key, Some(record.value.to_vec()))),
+                RecordKind::Remove => drop(state.insert(key, None)),
+                _ => {}
+            }
+        }
+        frames += 1;
+        at += frame.file_bytes;
+    }
+    let vouched = (at..bytes.len()).step_by(8).any(|later| {
+        matches!(frame_at(bytes, identity, later), Some(Found::Frame(frame)) if frame.durable_through > at as u64)
+    });
+    if vouched { Expected::Corrupted(at as u64) } else { Expected::Contents(state, frames) }
+}
+
+fn frame_at(bytes: &[u8], identity: Identity, at: usize) -> Option<Found<'_>> {
+    Some(parse(bytes.get(at..)?, identity, at as u64))
+}
