@@ -61,7 +61,12 @@ fn open_file(options: &ClientOptions) -> Result<Parts> {
     // Left by a crash; it counts for nothing, so it does not matter if it stays.
     let _ = options.disk.remove(&beside(options, ".new"));
     let (file, header, identity) = match existing(options)? {
-        Some(found) => found,
+        Some(found) => {
+            // A crash, or a failure, may have come between a rename and this: what is written from now on would be lost
+            // with the name.
+            options.disk.sync_directory(folder(&options.wal_path)).map_err(Error::io)?;
+            found
+        }
         None => begin(options)?,
     };
     if header.node_id != options.node_id {
