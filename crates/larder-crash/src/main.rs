@@ -182,7 +182,8 @@ fn run(harness: Harness) -> Result<(), Failure> {
             println!("{:#?}", flips::run(&options)?);
         }
         Harness::KvImages { images, writers, seed } => {
-            let options = kv::images::Options { writers, ..kv::images::Options::new(announced(seed), images) };
+            let options =
+                kv::images::Options { writers, ..kv::images::Options::new(announced(seed), images) };
             println!("{:#?}", kv::images::run(&options)?);
         }
         Harness::KvKill { rounds, seed } => {

@@ -20,14 +20,18 @@ fn nothing_acknowledged_is_lost_in_5000_images() {
     let options = images::Options::new(announced(), 5_000);
     let report = images::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report:?}");
-    assert!(report.images >= 5_000 && report.distinct > 2_000, "{report:?}");
+    assert!(report.images >= 5_000 && report.distinct > 2_500, "{report:?}");
     assert!(report.acknowledged > 100 && report.compactions > 0 && report.torn > 100, "{report:?}");
 }
 
 #[test]
 fn a_disk_that_skips_syncs_is_caught() {
-    let options =
-        images::Options { syncs: Syncs::Swallowed, count_all: true, lives: 1, ..images::Options::new(1, 1_000) };
+    let options = images::Options {
+        syncs: Syncs::Swallowed,
+        count_all: true,
+        lives: 1,
+        ..images::Options::new(1, 1_000)
+    };
     let report = images::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
     let lost = report.violations.iter().filter(|found| found.promise == Promise::NothingLost).count();
     assert!(lost > 100, "only {lost} of {} violations are losses", report.violations.len());
@@ -35,7 +39,8 @@ fn a_disk_that_skips_syncs_is_caught() {
 
 #[test]
 fn every_call_to_the_disk_may_fail() {
-    let report = faults::run(&faults::Options::new(announced(), 2)).unwrap_or_else(|failure| panic!("{failure}"));
+    let report =
+        faults::run(&faults::Options::new(announced(), 2)).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report:?}");
     assert!(report.faults > 500 && report.reported * 2 > report.faults, "{report:?}");
     assert!(report.refused > 20 && report.poisoned > 20 && report.failed_openings > 20, "{report:?}");
@@ -57,8 +62,8 @@ fn a_file_is_cut_and_flipped_at_every_byte() {
     let options = damage::Options { seed: announced(), rounds: 4, every: 1 };
     let report = damage::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report:?}");
-    assert!(report.cut > 20_000 && report.flipped > 60_000, "{report:?}");
-    assert!(report.corrupted > 10_000 && report.torn > 3_000, "{report:?}");
+    assert!(report.cut > 20_000 && report.flipped > 20_000, "{report:?}");
+    assert!(report.corrupted > 5_000 && report.torn > 2_000, "{report:?}");
 }
 
 #[test]

@@ -70,10 +70,8 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
                     for after in 0..calls {
                         let fault = Fault { after, sticky, full };
                         let run = Run::new(seed, buffered, options.lies);
-                        let place = format!(
-                            "seed {}, round {round}, buffered {buffered}, {fault:?}",
-                            options.seed
-                        );
+                        let place =
+                            format!("seed {}, round {round}, buffered {buffered}, {fault:?}", options.seed);
                         run.live(Some(fault), &mut report).map_err(|found| found.at(&place))?;
                     }
                 }
@@ -196,8 +194,7 @@ impl Run {
                 return Err(Violation::of(Promise::NothingInvented, what));
             }
         }
-        let is_poisoned =
-            client.status().map_err(|error| unusable("status", &error))?.poisoned.is_some();
+        let is_poisoned = client.status().map_err(|error| unusable("status", &error))?.poisoned.is_some();
         let should_be = matches!(error.kind(), ErrorKind::CommitUnknown | ErrorKind::Poisoned);
         if is_poisoned != should_be {
             let what = format!("answered {error}, poisoned: {is_poisoned}");

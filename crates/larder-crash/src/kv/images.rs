@@ -29,6 +29,9 @@ use crate::{
 /// The name of the file on the disks of this harness.
 pub const WAL: &str = "node.wal";
 const NODE: &str = "node-a";
+/// What is tried at each call; the random ones more than once.
+const WAYS: [Loss; 6] =
+    [Loss::Everything, Loss::Nothing, Loss::Torn, Loss::Torn, Loss::Scattered, Loss::Scattered];
 
 /// How to run the harness.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ impl Options {
 /// What a run has seen.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
-    /// Images that were opened.
+    /// Images that were opened; the same one again only if more had been promised since.
     pub images: u64,
     /// Images unlike all others.
     pub distinct: u64,
@@ -87,7 +90,7 @@ pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 /// The first violation, with seed and place; the image that shows it is kept in a directory.
 pub fn run(options: &Options) -> Result<Report, Failure> {
     let mut report = Report::default();
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     while report.images < options.images {
         let seed = Random::of(options.seed, u64::from(report.files)).next_u64();
         let run = Run { options, seed, ledger: Ledger::new(seed, options.writers) };
@@ -100,14 +103,19 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
                 Some(next) => files = next,
                 None => break,
             }
-            if report.images >= options.images {
-                break;
-            }
         }
         report.files += 1;
     }
-    report.distinct = seen.len() as u64;
+    report.distinct = seen.images.len() as u64;
     Ok(report)
+}
+
+/// What was opened already.
+#[derive(Default)]
+struct Seen {
+    images: HashSet<u64>,
+    /// With what was promised when the power was cut: the same image may be right before a promise and wrong after it.
+    promises: HashSet<(u64, u64)>,
 }
 
 struct Run<'a> {
@@ -183,7 +191,7 @@ impl Run<'_> {
         life: u32,
         lived: &Lived,
         report: &mut Report,
-        seen: &mut HashSet<u64>,
+        seen: &mut Seen,
     ) -> Result<Option<Files>, Failure> {
         let (entries, paths) = lived.disk.trace();
         let mut random = Random::of(self.seed, 2_000 + u64::from(life));
@@ -193,17 +201,22 @@ impl Run<'_> {
         for mark in 0..=entries.len() {
             if mark >= lived.prologue {
                 report.calls += 1;
-                for loss in Loss::ALL {
+                let promised = self.ledger.promises(mark);
+                for loss in WAYS {
                     let files = named(model.image(loss, &mut random), &paths);
                     let mut hasher = DefaultHasher::new();
-                    files.hash(&mut hasher);
-                    seen.insert(hasher.finish());
+                    (&files, self.seed, life).hash(&mut hasher);
+                    seen.images.insert(hasher.finish());
+                    let is_chosen = mark == next && loss == Loss::Scattered;
+                    if !seen.promises.insert((hasher.finish(), promised)) && !is_chosen {
+                        continue;
+                    }
                     report.images += 1;
                     let checked = self.check(&files, mark, lived.answers_are_durable);
                     match checked {
                         Ok((found, recovery)) => {
                             report.torn += u64::from(recovery.cut_off > 0);
-                            if mark == next && loss == Loss::Scattered {
+                            if is_chosen {
                                 chosen = Some((found, files));
                             }
                         }

@@ -124,9 +124,7 @@ impl Round<'_> {
         let mut command = Command::new(&self.options.program);
         command.arg("kv-child").arg("--path").arg(self.path);
         command.args(["--seed", &self.seed.to_string(), "--next", &next.join(",")]);
-        for (flag, is_set) in
-            [("--buffered", buffered), ("--answers-early", self.options.answers_early)]
-        {
+        for (flag, is_set) in [("--buffered", buffered), ("--answers-early", self.options.answers_early)] {
             if is_set {
                 command.arg(flag);
             }

@@ -115,6 +115,17 @@ impl Ledger {
         own.flushed.push((count, mark));
     }
 
+    /// How many promises had been made at this point of the trace, of whatever kind.
+    #[must_use]
+    pub fn promises(&self, mark: usize) -> u64 {
+        let of = |writer: &Writer| {
+            let answers = writer.records.iter().filter(|r| r.answered.is_some_and(|at| at <= mark)).count();
+            let flushes = writer.flushed.iter().filter(|(_, at)| *at <= mark).count();
+            (answers + flushes) as u64
+        };
+        self.writers().map(|writer| of(&self.writer(writer))).sum()
+    }
+
     /// Steps that were answered.
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
@@ -145,8 +156,11 @@ impl Ledger {
         for writer in self.writers() {
             let own = self.writer(writer);
             let is_own = |key: &str| key.starts_with(&prefix(writer));
-            let mine: BTreeMap<&str, &[u8]> =
-                entries.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| (&**key, &**value)).collect();
+            let mine: BTreeMap<&str, &[u8]> = entries
+                .iter()
+                .filter(|(key, _)| is_own(key))
+                .map(|(key, value)| (&**key, &**value))
+                .collect();
             let (kept, state) = own.find(&mine, mark, answers_are_durable, writer)?;
             found.keys += state.len() as u64;
             found.kept.push(kept);
@@ -256,7 +270,8 @@ impl Writer {
         if let Some((key, _)) = found.iter().find(|(key, value)| !was_written(key, value)) {
             return Violation::of(Promise::NothingGarbled, format!("{key} has a value that was never put"));
         }
-        let what = format!("writer {writer}: no number of steps from {promised} to {submitted} leads to this");
+        let what =
+            format!("writer {writer}: no number of steps from {promised} to {submitted} leads to this");
         Violation::of(Promise::AllOrNothing, what)
     }
 }
