@@ -47,4 +47,13 @@ pub(crate) enum Fault {
     VerifiesNothing,
     RestoresNothing,
     HistoryWithoutTraces,
+    PrunesNothing,
+    DeletesBelow,
+    BeforeIsInclusive,
+    IgnoresSchemas,
+    /// Streams and queries of a name have one snapshot.
+    MixesSubjects,
+    /// A snapshot that was saved in the meantime is overwritten.
+    ReplacesWhatever,
+    SnapshotsDescend,
 }

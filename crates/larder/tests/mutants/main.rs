@@ -136,6 +136,18 @@ caught! { Of, Fault:
     no_audit: ForgetsToAudit => ["el_22_verify_replays_each_decision"];
     a_blind_verify: VerifiesNothing => ["el_22_a_broken_decision_is_found", "fl_02_a_sound_store_verifies"];
     nothing_restored: RestoresNothing => ["fm_03_what_is_restored_is_the_same_log"];
+    nothing_pruned: PrunesNothing => [
+        "sn_05_three_are_kept", "sn_05_how_many_is_a_choice", "sn_05_what_was_just_saved_stays"];
+    deleted_below: DeletesBelow => ["sn_04_delete_is_inclusive_and_idempotent"];
+    before_inclusive: BeforeIsInclusive => ["sn_03_before_is_strictly_below"];
+    schemas_unheeded: IgnoresSchemas => [
+        "sn_06_other_schemas_are_passed_over", "sn_08_a_schema_chooses_the_snapshot"];
+    subjects_mixed: MixesSubjects => [
+        "sn_01_streams_queries_and_logs_are_apart", "sn_02_latest_is_the_highest_place"];
+    snapshots_overwritten: ReplacesWhatever => ["sn_07_what_is_saved_meanwhile_is_not_overwritten"];
+    snapshots_in_disorder: SnapshotsDescend => [
+        "sn_01_listings_are_in_order_and_lose_nothing", "sn_01_a_listing_starts_anywhere"];
+    snapshots_in_parts: SplitsBatches => ["sn_01_a_save_is_part_of_a_batch"];
     half_a_history: HistoryWithoutTraces => ["fm_03_history_holds_everything_in_order"];
 }
 

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use larder::{
     Change, Error, ErrorKind, Event, Expected, Item, ItemQuery, Page, Payload, Position, Query, QueryItem,
-    Result, StreamInfo,
+    Result, SnapshotInfo, StreamInfo, Subject,
     backend::{
         Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventData, EventRead, EventSource,
-        HistoryPage, HistoryRead, HistoryRow, ItemsRead, Operation, Progress, StreamsRead, VerifyReport,
+        HistoryPage, HistoryRead, HistoryRow, ItemsRead, Operation, Progress, SnapshotOperation,
+        SnapshotRead, SnapshotsRead, StoredSnapshot, StreamsRead, VerifyReport, container_digest,
     },
     testing::Wrapper,
 };
@@ -49,6 +50,9 @@ impl Mutant {
             return Ok(reply);
         }
         request.operations.iter_mut().try_for_each(|operation| self.change(operation))?;
+        for operation in &mut request.operations {
+            self.replace_whatever(operation).await?;
+        }
         match self.fault {
             Fault::SplitsBatches => self.one_by_one(request).await,
             Fault::CompactsInParts => {
@@ -87,6 +91,33 @@ impl Mutant {
         Ok(CommitReply { outcomes })
     }
 
+    async fn replace_whatever(&self, operation: &mut Operation) -> Result<()> {
+        let Operation::Snapshot(SnapshotOperation::Replace { place, digest, .. }) = operation else {
+            return Ok(());
+        };
+        if self.has(Fault::ReplacesWhatever) {
+            let (log, subject, before) = (place.log.clone(), place.subject.clone(), Some(place.at + 1));
+            let request = SnapshotRead { log, subject, before, schema: None };
+            if let Some(found) = self.inner.read_snapshot(request).await? {
+                *digest = container_digest(&found.data.container);
+            }
+        }
+        Ok(())
+    }
+
+    fn change_snapshots(&self, operation: &mut SnapshotOperation) {
+        match (self.fault, operation) {
+            (Fault::PrunesNothing, SnapshotOperation::Save { keep, .. }) => *keep = 0,
+            (Fault::MixesSubjects, SnapshotOperation::Save { snapshot, .. }) => {
+                snapshot.subject = as_stream(&snapshot.subject);
+            }
+            (Fault::DeletesBelow, SnapshotOperation::Delete { through, .. }) => {
+                *through = through.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+
     fn change(&self, operation: &mut Operation) -> Result<()> {
         // A guard that always holds, and an operation that changes nothing, answering as the real one.
         let harmless = |log: &Arc<str>| Operation::Forget { log: log.clone(), through: Position::START };
@@ -108,6 +139,7 @@ impl Mutant {
             | (Fault::RestoresNothing, Operation::Restore { log, .. }) => *operation = harmless(log),
             (Fault::CompactionDoesNothing, Operation::Compact { through, .. })
             | (Fault::RaiseMarkDoesNothing, Operation::RaiseMark { through, .. }) => *through = 0,
+            (_, Operation::Snapshot(operation)) => self.change_snapshots(operation),
             (Fault::TrimDoesNothing, Operation::Trim { through, .. }) => *through = Position::START,
             _ => {}
         }
@@ -212,6 +244,21 @@ impl Wrapper for Mutant {
         &*self.inner
     }
 
+    fn read_snapshot(&self, mut request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>> {
+        match self.fault {
+            Fault::BeforeIsInclusive => request.before = request.before.map(|at| at.saturating_add(1)),
+            Fault::IgnoresSchemas => request.schema = None,
+            Fault::MixesSubjects => request.subject = as_stream(&request.subject),
+            _ => {}
+        }
+        self.inner.read_snapshot(request)
+    }
+
+    fn list_snapshots(&self, mut request: SnapshotsRead) -> BoxFuture<'_, Result<Page<SnapshotInfo>>> {
+        request.descending ^= self.has(Fault::SnapshotsDescend);
+        self.inner.list_snapshots(request)
+    }
+
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
         Box::pin(self.faulty_commit(request))
     }
@@ -278,4 +325,9 @@ impl Wrapper for Mutant {
         }
         self.inner.close()
     }
+}
+
+/// A subject as if it were a stream.
+fn as_stream(subject: &Subject) -> Subject {
+    Subject::stream(subject.name())
 }
