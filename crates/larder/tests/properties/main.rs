@@ -11,6 +11,7 @@
 //!   proptest found for one.
 
 mod command;
+mod items;
 mod mutant;
 mod peer;
 mod run;
