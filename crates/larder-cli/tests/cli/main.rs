@@ -3,7 +3,7 @@
 mod flows;
 mod help;
 mod kv;
-mod refusals;
 mod querydb;
+mod refusals;
 mod snapshots;
 mod support;

@@ -8,9 +8,12 @@ use crate::support::{Ended, Folder};
 fn orders() -> Folder {
     let folder = Folder::new();
     folder.ok(&["querydb", "define", "Orders", "--index", "by_status=region,status/total:number"]);
-    for (key, region, status, total) in
-        [("o1", "eu", "open", 500), ("o2", "eu", "open", 40), ("o3", "eu", "paid", 7), ("o4", "us", "open", 9)]
-    {
+    for (key, region, status, total) in [
+        ("o1", "eu", "open", 500),
+        ("o2", "eu", "open", 40),
+        ("o3", "eu", "paid", 7),
+        ("o4", "us", "open", 9),
+    ] {
         let item = json!({ "region": region, "status": status, "total": total }).to_string();
         folder.ok(&["querydb", "put", "Orders", key, &item]);
     }
@@ -21,8 +24,7 @@ fn partitions(lines: &[Value]) -> Vec<&str> {
     lines.iter().filter_map(|line| line["partition"].as_str()).collect()
 }
 
-const OPEN_EU: [&str; 7] =
-    ["Orders", "--index", "by_status", "--value", "eu", "--value", "open"];
+const OPEN_EU: [&str; 7] = ["Orders", "--index", "by_status", "--value", "eu", "--value", "open"];
 
 fn with<'a>(start: &[&'a str], query: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     [start, query, more].concat()
