@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use larder::{Event, EventLog, Query, QueryItem, Store, backend::Progress};
 
 use crate::{
+    items,
     ledger::{Answer, Fate, Ledger, Record},
     snapshots,
-    step::{BUCKETS, LOG, Name, Part, PlannedEvent, StepId, TYPES},
+    step::{BUCKETS, LOG, Name, Part, PlannedEvent, Step, StepId, TYPES},
     violation::{OrUnusable, Promise, Violation},
 };
 
@@ -18,6 +19,15 @@ pub(crate) struct Contents {
     pub events: Vec<Event>,
     /// The place in `events` of each event, by its name.
     pub by_name: HashMap<Name, usize>,
+}
+
+impl Contents {
+    /// Whether the events of a batch are there: its part without a stream is never compacted.
+    pub(crate) fn holds(&self, batch: &Step) -> bool {
+        let parts = batch.parts().iter().enumerate().filter(|(_, part)| part.stream.is_none());
+        let mut names = parts.map(|(part, _)| Name { step: batch.id, part, index: 0 });
+        names.any(|name| self.by_name.contains_key(&name))
+    }
 }
 
 /// Checks that a store holds what it must, at this point of the trace, and nothing else.
@@ -35,6 +45,7 @@ pub(crate) fn check_contents(store: &Store, ledger: &Ledger, point: usize) -> Re
         check_record(record, point, &contents, &marks)?;
     }
     snapshots::check(&log, &contents, &records, point)?;
+    items::check(store, &contents, &records)?;
     drop(records);
     check_once(&contents)?;
     check_streams(&log, &contents, &marks)?;

@@ -13,11 +13,14 @@ use std::{
     time::Duration,
 };
 
-use larder::{Config, ErrorKind, Event, NewEvent, Query, QueryItem, Snapshot, Store, backend::Progress};
+use larder::{
+    Config, ErrorKind, Event, Item, NewEvent, Query, QueryItem, Snapshot, Store, backend::Progress,
+};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     failure::Failure,
+    items,
     ledger::{Answer, Ledger},
     random::Random,
     scratch, snapshots,
@@ -297,7 +300,14 @@ impl Original {
         if let (Some(missing), false) = (difference.missing, found) {
             return Err(Violation::of(Promise::NothingLost, format!("{missing}, and verify finds nothing")));
         }
-        self.compare_guards(store, found)
+        self.compare_guards(store, found)?;
+        let Some(Ok(items)) = self.answers.items.get("all items") else { return Ok(()) };
+        match items::blind_guard(store, items, |error| may_refuse("require_version", error))? {
+            Some(blind) if !found => {
+                Err(Violation::of(Promise::NothingLost, blind + ", and verify found nothing"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Retries and conditions still see what they must, or `verify` has found why not.
@@ -370,6 +380,7 @@ struct Answers {
     events: BTreeMap<String, larder::Result<Vec<Event>>>,
     numbers: BTreeMap<String, larder::Result<String>>,
     snapshots: BTreeMap<String, larder::Result<Vec<Snapshot>>>,
+    items: BTreeMap<String, larder::Result<Vec<Item>>>,
 }
 
 /// How the answers of a damaged store differ.
@@ -388,8 +399,9 @@ impl Difference {
 
 impl Answers {
     fn of(store: &Store) -> Self {
-        let mut answers =
-            Self { events: BTreeMap::new(), numbers: BTreeMap::new(), snapshots: BTreeMap::new() };
+        let items = items::ask(store);
+        let (events, numbers, snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut answers = Self { events, numbers, snapshots, items };
         answers.numbers.insert("logs".into(), store.logs().wait().map(|logs| format!("{logs:?}")));
         let Ok(log) = store.event_log(LOG) else { return answers };
         let mut ask = |name: String, read: larder::Read<Event>| {
@@ -426,7 +438,8 @@ impl Answers {
         let events = self.events.values().filter_map(|answer| answer.as_ref().err());
         let numbers = self.numbers.values().filter_map(|answer| answer.as_ref().err());
         let snapshots = self.snapshots.values().filter_map(|answer| answer.as_ref().err());
-        events.chain(numbers).chain(snapshots).next().map(ToString::to_string)
+        let items = self.items.values().filter_map(|answer| answer.as_ref().err());
+        events.chain(numbers).chain(snapshots).chain(items).next().map(ToString::to_string)
     }
 
     fn compare(&self, original: &Self) -> Result<Difference, Violation> {
@@ -461,6 +474,22 @@ impl Answers {
                     if found != expected {
                         difference.missing = Some(format!("{question}: one is missing"));
                     }
+                }
+            }
+        }
+        for (question, answer) in &self.items {
+            let Some(Ok(expected)) = original.items.get(question) else { continue };
+            match answer {
+                // The registry's entry is not found: so are no items.
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidArgument { field: "index", .. }) => {
+                    difference.missing = Some(format!("{question}: {error}"));
+                }
+                Err(error) => {
+                    may_refuse(question, error)?;
+                    difference.failed = true;
+                }
+                Ok(found) => {
+                    difference.missing = items::compare(question, found, expected)?.or(difference.missing);
                 }
             }
         }

@@ -23,6 +23,7 @@ pub mod faulty;
 pub mod flips;
 pub mod image;
 pub mod images;
+mod items;
 pub mod kill;
 pub mod kv;
 pub mod ledger;

@@ -7,7 +7,7 @@ use larder::{EventLog, SaveSnapshot, Snapshot, Subject, Write};
 use crate::{
     check::Contents,
     ledger::{Fate, Record},
-    step::{Name, StepId},
+    step::StepId,
     violation::{OrUnusable, Promise, Violation},
 };
 
@@ -67,11 +67,7 @@ pub(crate) fn check(
     for record in batches {
         let step = record.step.id;
         let found = there.remove(&step);
-        // The part without a stream is never compacted.
-        let parts = record.step.parts().iter().enumerate();
-        let has_events = parts
-            .filter(|(_, part)| part.stream.is_none())
-            .any(|(part, _)| contents.by_name.contains_key(&Name { step, part, index: 0 }));
+        let has_events = contents.holds(&record.step);
         match record.fate(point) {
             Fate::Must(_) if !found => {
                 return Err(Violation::of(Promise::NothingLost, format!("the snapshot of {step} is gone")));

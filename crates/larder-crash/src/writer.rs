@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use larder::{AppendCondition, Appended, ErrorKind, EventLog, Expected, Position, QueryItem, Store, wait};
 
 use crate::{
+    items,
     ledger::Answer,
     snapshots,
     step::{Deed, LOG, Part, Step, StepId},
@@ -106,7 +107,7 @@ impl Writer {
     }
 }
 
-/// Appends a step's parts; several in a batch, with a snapshot beside them.
+/// Appends a step's parts; several in a batch, with a snapshot and items beside them.
 ///
 /// # Errors
 /// What the store answers.
@@ -137,9 +138,11 @@ pub(crate) fn append(
         let appended = if as_future { wait(write)? } else { write.wait()? };
         return Ok(vec![appended]);
     }
-    let mut batch = store.batch();
+    let items = items::define(store)?;
+    let mut batch = store.batch().id(items::batch_id(step));
     let slots: Vec<_> = parts.iter().map(|part| batch.add(write(part))).collect();
     batch.add(snapshots::save(log, step));
+    items::add(&mut batch, &items, step);
     let committed = batch.commit().wait()?;
     Ok(slots.into_iter().map(|slot| committed[slot]).collect())
 }
