@@ -6,6 +6,7 @@ mod concurrent;
 mod conditional;
 mod kv;
 mod opening;
+mod query_db;
 mod replay;
 mod single;
 mod tag_queries;
@@ -93,6 +94,14 @@ pub const ALL: &[Entry] = &[
     entry("kv-pending", "durable puts with as many keys in the outbox, by one caller", kv::pending_durable),
     entry("kv-pending-buffered", "as kv-pending, without waiting for the disk", kv::pending_buffered),
     entry("kv-memory", "the memory that 1 million entries take", kv::memory),
+    entry("query-db-upsert", "saving 1,000 of 200,000 items at a time, with two indexes", query_db::upsert),
+    entry(
+        "query-db-changes",
+        "as query-db-upsert, with changes kept; the item table keeps none",
+        query_db::upsert_with_changes,
+    ),
+    entry("query-db-save-64", "64 tasks saving single items", query_db::save_64),
+    entry("query-db-load-one", "loading a random one of 100,000 items", query_db::load_one),
     choice("choice-mutex-64", "which driver suits the mutex best, 64 tasks", choices::mutex_64),
     choice("choice-mutex-512", "which driver suits the mutex best, 512 tasks", choices::mutex_512),
     choice("choice-cqrs-es", "which settings suit cqrs-es best, 64 tasks", choices::cqrs_es),

@@ -2,6 +2,7 @@
 
 pub mod bare_log;
 pub mod cqrs_es;
+pub mod item_table;
 pub mod kv;
 pub mod larder;
 pub mod text_table;

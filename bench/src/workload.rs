@@ -1,5 +1,7 @@
 //! What is written: payloads, streams, and a set of tagged events that every side generates alike.
 
+use serde::Serialize;
+
 /// The length of every payload, in bytes.
 pub const PAYLOAD_BYTES: usize = 200;
 
@@ -29,6 +31,47 @@ pub fn scatter(n: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// An item of a read model, about as long as [`payload`], with fields for two indexes.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkItem {
+    #[serde(skip)]
+    pub key: String,
+    pub status: &'static str,
+    pub day: String,
+    pub amount: i64,
+    pub customer: String,
+    pub note: &'static str,
+}
+
+impl WorkItem {
+    /// The key of an item.
+    pub fn key(number: u64) -> String {
+        format!("order-{number:08}")
+    }
+
+    /// An item as it is after some change.
+    pub fn of(number: u64, change: u64) -> Self {
+        let random = scatter(change);
+        Self {
+            key: Self::key(number),
+            status: ["open", "paid", "packed", "sent", "closed"][(random % 5) as usize],
+            day: format!("2026-{:02}-{:02}", random / 5 % 12 + 1, random / 60 % 28 + 1),
+            amount: (random / 1_680 % 100_000) as i64,
+            customer: format!("customer-{:05}", number % 10_007),
+            note: "Sphinx of black quartz, judge my vow. How vexingly quick daft zebras jump in the night.",
+        }
+    }
+
+    /// The items that a batch saves, scattered over all of them.
+    pub fn batch(batch: u64, size: u64, items: u64) -> impl Iterator<Item = Self> {
+        (batch * size..(batch + 1) * size).map(move |n| Self::of(scatter(n) % items, n))
+    }
+
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("it has string keys")
+    }
 }
 
 /// `count` events with three tags each: exactly 10 events share a student, 100 a course, 10,000 a region, all
