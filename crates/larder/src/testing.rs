@@ -59,6 +59,7 @@ mod history;
 mod inventory;
 mod lists;
 mod process;
+mod projection;
 mod query_db;
 mod snapshot;
 mod support;

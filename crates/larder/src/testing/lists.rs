@@ -222,6 +222,28 @@ macro_rules! __conformance_cases {
                 sn_08_over_many_pages,
                 sn_08_what_evolve_says_is_told,
             }
+            projection {
+                el_08_unread_history_is_not_compacted,
+                pr_01_a_checkpoint_is_compared,
+                pr_01_another_log_is_refused,
+                pr_01_each_event_takes_effect_once,
+                pr_01_it_goes_on_after_its_checkpoint,
+                pr_01_loads_see_the_batchs_own_writes,
+                pr_01_two_runners_do_not_both_apply,
+                pr_02_a_refused_write_fails_its_event_alone,
+                pr_02_compacted_history_is_told,
+                pr_02_it_passes_over_into_dead_letters,
+                pr_02_it_stops_before_a_failing_event,
+                pr_02_it_tries_again,
+                pr_03_a_failed_rebuild_leaves_the_old_one,
+                pr_03_a_rebuild_over_compacted_history_must_be_allowed,
+                pr_03_a_rebuild_replaces_everything_at_once,
+                pr_03_a_requested_rebuild_is_done_by_the_runner,
+                pr_03_it_writes_nothing_else,
+                pr_03_others_cannot_write_what_it_owns,
+                pr_04_waiting_ends_when_it_has_come_so_far,
+                pr_05_batches_give_the_same_as_single_events,
+            }
             query_db_define {
                 qd_01_a_definition_is_kept,
                 qd_01_a_query_db_can_be_dropped,
@@ -333,6 +355,9 @@ macro_rules! __conformance_cases {
         $crate::$then! { $arguments
             append {
                 el_07_head_is_there_after_reopening,
+            }
+            projection {
+                pr_01_checkpoints_are_kept_over_reopening,
             }
             payload {
                 el_20_json_text_survives_reopening,

@@ -33,8 +33,9 @@ pub(super) struct Record {
 /// What nobody searches for, as JSON in one column.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rest {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    query: Option<Query>,
+    /// One, once it has run: a query may itself be null in JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    query: Vec<Query>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) owns: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,10 +93,10 @@ impl Record {
     fn info(self, connection: &Connection) -> Result<ProjectionInfo> {
         let sql = "SELECT count(*) FROM dead_letter WHERE projection = ?1";
         let letters: i64 = connection.prepare_cached(sql)?.query_row([&self.name], |row| row.get(0))?;
-        let Rest { query, owns, failure, rebuild_requested, rebuild } = self.rest;
+        let Rest { mut query, owns, failure, rebuild_requested, rebuild } = self.rest;
         Ok(ProjectionInfo {
             log: self.log,
-            query,
+            query: query.pop(),
             checkpoint: Position::new(self.checkpoint),
             owns,
             failure,
@@ -265,7 +266,7 @@ impl Writer {
         }
         let mut new = old.clone();
         new.log = Some(log.to_string());
-        (new.rest.query, new.rest.owns) = (Some(query.clone()), owns.to_vec());
+        (new.rest.query, new.rest.owns) = (vec![query.clone()], owns.to_vec());
         for name in old.rest.owns.iter().filter(|name| !owns.contains(name)) {
             self.set_owner(&name.as_str().into(), None)?;
         }

@@ -94,6 +94,8 @@ impl Writer {
         self.query_dbs.remove(name);
         self.load_query_db(name)?;
         let known = self.query_dbs.get_mut(name).expect("it was stored");
+        // The changes that filled it are nobody's.
+        known.dropped = true;
         known.change(&self.connection, None, ChangeKind::Replaced).written()
     }
 
