@@ -81,6 +81,28 @@ fn course() {
 }
 
 #[test]
+fn course_decider() {
+    let lines = ["2 have a seat, 8 hear that the course is full", "c2: there is no such course"];
+    assert_prints("course_decider", &lines);
+}
+
+#[test]
+fn orders() {
+    assert_prints(
+        "orders",
+        &[
+            "order-2: the order is paid already",
+            "3 open",
+            "  order-5 2026-03-05 5000",
+            "  order-4 2026-03-04 4000",
+            "  order-3 2026-03-03 3000",
+            "dearest of ada: order-5",
+            "order-6: gone",
+        ],
+    );
+}
+
+#[test]
 fn subscribe_tokio() {
     assert_prints(
         "subscribe_tokio",
@@ -114,6 +136,7 @@ fn every_example_has_a_test() {
     let names =
         fs::read_dir(sources()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let examples: BTreeSet<String> = names.map(|name| name.trim_end_matches(".rs").to_owned()).collect();
-    let tested = ["course", "stream", "subscribe_blocking", "subscribe_tokio"].map(String::from);
+    let tested = ["course", "course_decider", "orders", "stream", "subscribe_blocking", "subscribe_tokio"]
+        .map(String::from);
     assert_eq!(examples, BTreeSet::from(tested));
 }
