@@ -207,6 +207,7 @@ pub enum QueryDbOutcome {
 
 /// Which items to read.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each read, not many in memory")]
 pub enum ItemSource {
     /// All, in key order.
     Scan,

@@ -82,7 +82,6 @@ pub enum Test {
 /// let listed = field("state").is_in(["open", "paid"]).and(field("address.city").begins_with("B"));
 /// # let _ = (cheap, listed);
 /// ```
-#[must_use]
 pub fn field(path: impl Into<String>) -> Field {
     Field(path.into())
 }
@@ -102,7 +101,6 @@ macro_rules! comparisons {
     )*};
 }
 
-#[expect(clippy::should_implement_trait, reason = "they build filters, which is not what the traits are for")]
 impl Field {
     comparisons! {
         /// It is this.

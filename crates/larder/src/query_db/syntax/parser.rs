@@ -25,6 +25,9 @@ pub(super) struct Parser<'a> {
 
 type Parsed<T> = Result<T, SyntaxError>;
 
+/// A sign, and what it makes of the value after it.
+type Sign<V, T> = (&'static str, fn(V) -> T);
+
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { lexer: Lexer { text, at: 0 }, depth: 0 }
@@ -111,7 +114,7 @@ impl<'a> Parser<'a> {
 
     fn test(&mut self) -> Parsed<Test> {
         let lexer = &mut self.lexer;
-        let signs: [(&str, fn(Value) -> Test); 8] = [
+        let signs: [Sign<Value, Test>; 8] = [
             ("<>", Test::Ne),
             ("!=", Test::Ne),
             ("<=", Test::Le),
@@ -180,7 +183,7 @@ impl<'a> Parser<'a> {
     pub(super) fn sort(&mut self) -> Parsed<Sort> {
         let lexer = &mut self.lexer;
         let _ = lexer.word("sub") || lexer.word("sort");
-        let signs: [(&str, fn(KeyValue) -> Sort); 6] = [
+        let signs: [Sign<KeyValue, Sort>; 6] = [
             ("<=", Sort::Le),
             (">=", Sort::Ge),
             ("==", Sort::Eq),

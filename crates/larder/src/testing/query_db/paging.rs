@@ -41,6 +41,9 @@ fn paged(read: impl Fn() -> Read<Item>, limit: usize) -> Result<Vec<Item>, BoxEr
 /// Every listing there is, in both directions.
 type Listing = fn(&QueryDb) -> Read<Item>;
 
+/// A listing with its name.
+type Named<'a> = (&'static str, Box<dyn Fn() -> Read<Item> + 'a>);
+
 const LISTINGS: [(&str, Listing); 8] = [
     ("scan", |things| things.scan()),
     ("scan, descending", |things| things.scan().descending()),
@@ -113,7 +116,7 @@ pub(in crate::testing) fn qd_12_a_cursor_of_another_query_is_refused(fixture: &d
     let other = store.define("Other", spec()).wait()?;
     with_ties(&other, 40)?;
     let index = || ItemQuery::index("by", ["x"]);
-    let reads: Vec<(&str, Box<dyn Fn() -> Read<Item> + '_>)> = vec![
+    let reads: Vec<Named<'_>> = vec![
         ("scan", Box::new(|| things.scan())),
         ("backwards", Box::new(|| things.scan().descending())),
         ("elsewhere", Box::new(|| other.scan())),

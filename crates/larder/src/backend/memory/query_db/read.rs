@@ -153,18 +153,10 @@ fn narrowed<T: Ord>(
         Bound::Included(edge) | Bound::Excluded(edge) => beyond(&after, edge),
     };
     if descending {
-        let end = if is_in(&end, |after, edge| after < edge || after == edge) {
-            Bound::Excluded(after)
-        } else {
-            end
-        };
+        let end = if is_in(&end, |after, edge| after <= edge) { Bound::Excluded(after) } else { end };
         checked(start, end)
     } else {
-        let start = if is_in(&start, |after, edge| after > edge || after == edge) {
-            Bound::Excluded(after)
-        } else {
-            start
-        };
+        let start = if is_in(&start, |after, edge| after >= edge) { Bound::Excluded(after) } else { start };
         checked(start, end)
     }
 }

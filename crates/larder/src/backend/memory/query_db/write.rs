@@ -68,7 +68,7 @@ impl Transaction<'_> {
             }
             QueryDbOperation::Increment { query_db, key, field, by } => {
                 let state = self.query_db_or_new(&query_db);
-                QueryDbOutcome::Incremented(state.increment(key, &field, by, now, limits)?)
+                QueryDbOutcome::Incremented(state.increment(&key, &field, by, now, limits)?)
             }
             QueryDbOperation::PurgeExpired { query_db, limit } => {
                 let state = self.known_query_db(&query_db);
@@ -126,17 +126,17 @@ impl QueryDbState {
 
     fn increment(
         &mut self,
-        key: ItemKey,
+        key: &ItemKey,
         field: &str,
         by: Number,
         now: u64,
         limits: &Limits,
     ) -> Result<Number> {
-        let old = self.items.get(&key).filter(|item| is_visible(item.expires_at, now));
+        let old = self.items.get(key).filter(|item| is_visible(item.expires_at, now));
         let added = old.is_none();
         let (json, expires_at) = match old {
             Some(item) => (item.json.clone(), item.expires_at),
-            None => (self.definition.empty_item(&key)?, None),
+            None => (self.definition.empty_item(key)?, None),
         };
         let (json, total) = add_to_field(&json, &field.parse()?, by)?;
         check_item_size(&json, limits)?;
@@ -151,7 +151,7 @@ impl QueryDbState {
             if self.definition.spec.ttl_field.is_some() { prepared.expires_at } else { expires_at };
         let kind = if added { ChangeKind::Added } else { ChangeKind::Updated };
         let stored = StoredItem { json, version: 0, expires_at, index_keys: prepared.index_keys };
-        self.change(&key, Some(stored), kind);
+        self.change(key, Some(stored), kind);
         Ok(total)
     }
 
