@@ -88,7 +88,7 @@ impl Faulty {
             }
             (_, QueryDbOperation::Save { item, .. }) => self.spoil(item),
             (_, QueryDbOperation::SaveAll { items, .. }) => {
-                items.iter_mut().for_each(|item| self.spoil(item))
+                items.iter_mut().for_each(|item| self.spoil(item));
             }
             (ItemFault::PurgesTooMuch, QueryDbOperation::PurgeExpired { limit, .. }) => {
                 *limit = limit.saturating_add(1);

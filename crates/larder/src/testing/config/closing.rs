@@ -28,7 +28,7 @@ pub(in crate::testing) fn cf_05_close_is_idempotent(fixture: &dyn Fixture) -> Ca
 
 /// The name of every call, with what it answers.
 fn every_call(store: &Store) -> crate::Result<Vec<(&'static str, Result<(), Error>)>> {
-    let log = orders(store)?;
+    let (log, things) = (orders(store)?, store.query_db("Things")?);
     let condition = none(Query::all(), Position::START);
     let mut guards = store.batch();
     guards.require_head(&log, "s", 0);
@@ -57,6 +57,17 @@ fn every_call(store: &Store) -> crate::Result<Vec<(&'static str, Result<(), Erro
         ("snapshots.delete", log.snapshots().delete("s", 1).wait().map(drop)),
         ("snapshots.list", log.snapshots().list("s").wait().map(drop)),
         ("recover", log.snapshots().recover("s", None, || 0, |state, _| Ok(state)).wait().map(drop)),
+        ("querydb.save", things.save("a", &serde_json::json!({})).wait().map(drop)),
+        ("querydb.delete", things.delete("a").wait().map(drop)),
+        ("querydb.increment", things.increment("a", "n", 1).wait().map(drop)),
+        ("querydb.purge_expired", things.purge_expired(1).wait().map(drop)),
+        ("querydb.load", things.load("a").wait().map(drop)),
+        ("querydb.load_one", things.load_one("a").wait().map(drop)),
+        ("querydb.scan", things.scan().wait().map(drop)),
+        ("querydb.count_items", things.count_items(crate::ItemQuery::key("a")).wait().map(drop)),
+        ("querydb.info", things.info().wait().map(drop)),
+        ("query_dbs", store.query_dbs().wait().map(drop)),
+        ("define", store.define("Things", crate::QueryDbSpec::new()).wait().map(drop)),
         ("store.snapshots", store.snapshots().wait().map(drop)),
         ("batch", writes.commit().wait().map(drop)),
         ("guards", guards.commit().wait().map(drop)),
