@@ -1,6 +1,6 @@
 //! `larder stats`: numbers about the store.
 
-use larder::backend::{LogStats, StoreStats};
+use larder::backend::{LogStats, QueryDbStats, StoreStats};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     ui::{Part, Table, Ui, bytes, count, counted},
 };
 
-/// Counts logs, streams and events, by type
+/// Counts logs, streams and events, by type, and the items of QueryDbs
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stats {}
 
@@ -35,10 +35,20 @@ fn stats_json(stats: &StoreStats) -> Value {
             "types": types,
         })
     };
+    let query_db = |query_db: &QueryDbStats| {
+        json!({
+            "name": query_db.info.query_db,
+            "items": query_db.items,
+            "expired": query_db.expired,
+            "indexes": query_db.info.spec.indexes.len(),
+            "version": query_db.info.version,
+        })
+    };
     json!({
         "backend": stats.backend,
         "bytes": stats.bytes,
         "logs": stats.logs.iter().map(log).collect::<Vec<_>>(),
+        "query_dbs": stats.query_dbs.iter().map(query_db).collect::<Vec<_>>(),
         "snapshots": {
             "snapshots": stats.snapshots.snapshots,
             "subjects": stats.snapshots.subjects,
@@ -53,6 +63,16 @@ fn show(ui: &Ui, stats: &StoreStats) -> std::io::Result<()> {
         let (snapshots, subjects) = (stats.snapshots.snapshots, stats.snapshots.subjects);
         let (snapshots, subjects) = (counted(snapshots, "snapshot"), counted(subjects, "subject"));
         ui.line(format!("{snapshots} of {subjects}, {}", bytes(stats.snapshots.bytes)))?;
+    }
+    if !stats.query_dbs.is_empty() {
+        ui.line("")?;
+        let mut table = Table::new(ui, &["QueryDb", "items", "expired", "indexes", "version"]);
+        for query_db in &stats.query_dbs {
+            let QueryDbStats { info, items, expired, .. } = query_db;
+            let (indexes, version) = (info.spec.indexes.len().to_string(), count(info.version));
+            table.row(&[info.query_db.clone(), count(*items), count(*expired), indexes, version]);
+        }
+        table.show(ui)?;
     }
     if stats.logs.is_empty() {
         return ui.line("no logs");

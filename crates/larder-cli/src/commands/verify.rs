@@ -31,6 +31,7 @@ impl Verify {
             ui.object(&json!({
                 "sound": report.is_sound(),
                 "events": report.events,
+                "items": report.items,
                 "index_entries": report.index_entries,
                 "conditions": report.conditions,
                 "snapshots": report.snapshots,
@@ -45,8 +46,9 @@ impl Verify {
                 ui.line(format!("and {} more", count(report.more_findings)))?;
             }
             let checked = format!(
-                "{}, {}, {}, {} checked",
+                "{}, {}, {}, {}, {} checked",
                 counted(report.events, "event"),
+                counted(report.items, "item"),
                 counted(report.index_entries, "stored index row"),
                 counted(report.conditions, "condition"),
                 counted(report.snapshots, "snapshot")

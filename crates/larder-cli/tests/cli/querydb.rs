@@ -43,6 +43,18 @@ fn a_definition_is_listed() {
 }
 
 #[test]
+fn stats_and_verify_count_items() {
+    let folder = orders();
+    let stats = folder.json(&["stats"]);
+    assert_eq!(
+        (&stats[0]["query_dbs"][0]["items"], &stats[0]["query_dbs"][0]["indexes"]),
+        (&json!(4), &json!(1))
+    );
+    assert!(folder.ok(&["stats"]).contains("Orders"));
+    assert_eq!(folder.json(&["verify"])[0]["items"], json!(4));
+}
+
+#[test]
 fn queries_use_indexes_conditions_and_filters() {
     let folder = orders();
     let query = |more: &[&str]| folder.json(&with(&["querydb", "query"], &OPEN_EU, more));
