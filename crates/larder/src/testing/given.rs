@@ -48,6 +48,7 @@ pub struct Given<D: Decider> {
 
 impl<D: Decider> Given<D> {
     /// When this command comes.
+    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without the reference")]
     pub fn when(self, command: D::Command) -> When<D> {
         let decided = self.decider.decide(&self.state, &command);
         When { decider: self.decider, state: self.state, decided }
@@ -89,6 +90,7 @@ impl<D: Decider> When<D> {
     /// # Panics
     /// If it is rejected with another one, or not at all.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without the reference")]
     pub fn rejected(self, expected: D::Rejection)
     where
         D::Event: Serialize,
