@@ -65,7 +65,7 @@ fn keys(step: StepId) -> [ItemKey; 3] {
 }
 
 fn is_saved(step: StepId) -> bool {
-    step.index / 7 % 2 == 0
+    (step.index / 7).is_multiple_of(2)
 }
 
 /// Short, or longer than a page.
