@@ -1,17 +1,21 @@
 //! The same random operations and reads, on memory and on SQLite, in groups that share transactions: every answer is
-//! the same.
+//! the same, also when another instance commits to the same file in between, and when a rebuild replaces everything.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use futures_channel::oneshot;
 
 use crate::{
-    Config, Index, ItemQuery, KeyField, QueryDbSpec, Sort, Ttl,
+    Config, Index, ItemQuery, KeyField, Position, Query, QueryDbSpec, Sort, Ttl,
     backend::{
         Backend, ChangesRead, CommitReply, CommitRequest, ItemData, ItemSource, ItemsRead, Operation,
-        Progress, QueryDbOperation, SaveMode,
+        Progress, ProjectionOperation, QueryDbOperation, SaveMode,
         memory::MemoryBackend,
-        sqlite::{SqliteBackend, queue::Job},
+        sqlite::{SqliteBackend, queue::Job, shared::Shared},
     },
     config::BackendConfig,
     error::Result,
@@ -196,6 +200,8 @@ impl Random {
 struct Pair {
     memory: MemoryBackend,
     sqlite: SqliteBackend,
+    /// Another instance on the same file, as another process would have it.
+    other: Option<SqliteBackend>,
     config: Config,
 }
 
@@ -203,14 +209,22 @@ impl Pair {
     fn open(dir: &ScratchDir, clock: &Arc<ManualClock>) -> Result<Self> {
         let config = Config::sqlite(dir.path().join("store.db")).clock(clock.clone());
         let memory = MemoryBackend::new(&Config::memory().clock(clock.clone()));
-        Ok(Self { memory, sqlite: open(&config)?, config })
+        let sqlite = open(&config)?;
+        Ok(Self { memory, sqlite, other: None, config })
+    }
+
+    /// Lets the other instance go on from here.
+    fn take_turns(&mut self) {
+        if let Some(other) = &mut self.other {
+            std::mem::swap(other, &mut self.sqlite);
+        }
     }
 
     /// Commits batches: one after the other in memory, as a group in the file.
-    fn commit(&self, group: &[Vec<QueryDbOperation>]) {
-        let request = |operations: &Vec<QueryDbOperation>| CommitRequest {
+    fn commit(&self, group: &[Vec<Operation>]) {
+        let request = |operations: &Vec<Operation>| CommitRequest {
             id: None,
-            operations: operations.iter().cloned().map(Operation::QueryDb).collect(),
+            operations: operations.clone(),
             on_callers_thread: true,
         };
         let expected: Vec<_> = group.iter().map(|batch| wait(self.memory.commit(request(batch)))).collect();
@@ -280,6 +294,51 @@ impl Pair {
     }
 }
 
+impl Pair {
+    /// A projection rebuilds a QueryDb: the copy takes the other's place.
+    fn rebuild(&self, random: &mut Random) {
+        let (name, projection, log): (Arc<str>, Arc<str>, Arc<str>) = (random.name(), "p".into(), "l".into());
+        let copy: Arc<str> = format!("{name}~rebuild").into();
+        let (start, end) = (Position::START, Position::new(1));
+        let owns = vec![name.to_string()];
+        let register =
+            ProjectionOperation::Register { projection: projection.clone(), log, query: Query::all(), owns };
+        let begin = ProjectionOperation::BeginRebuild { projection: projection.clone() };
+        let checkpoint = ProjectionOperation::SetRebuildCheckpoint {
+            projection: projection.clone(),
+            expected: start,
+            position: end,
+        };
+        let mut fill = vec![Operation::Projection(checkpoint)];
+        let json = |n: u64| format!("{{\"id\":{n},\"a\":\"a\",\"s\":\"b\",\"n\":{n}}}");
+        let data =
+            |n| ItemData { partition: "p".into(), json: json(n), ttl: None, mode: SaveMode::Overwrite };
+        fill.extend(
+            (0..3).map(|n| {
+                Operation::QueryDb(QueryDbOperation::Save { query_db: copy.clone(), item: data(n) })
+            }),
+        );
+        let finish = ProjectionOperation::FinishRebuild {
+            projection: projection.clone(),
+            expected: start,
+            rebuilt: end,
+        };
+        for operation in [register, begin] {
+            self.commit(&[vec![Operation::Projection(operation)]]);
+        }
+        self.commit(&[fill]);
+        for operation in [finish, ProjectionOperation::Drop { projection }] {
+            self.commit(&[vec![Operation::Projection(operation)]]);
+        }
+    }
+}
+
+/// An instance of its own, whoever else has the file open.
+fn open_another(config: &Config) -> Result<SqliteBackend> {
+    let BackendConfig::Sqlite(sqlite) = &config.backend else { unreachable!("it is a file") };
+    Ok(SqliteBackend { shared: Shared::open(config, sqlite)?, open: AtomicBool::new(true) })
+}
+
 fn open(config: &Config) -> Result<SqliteBackend> {
     let BackendConfig::Sqlite(sqlite) = &config.backend else { unreachable!("it is a file") };
     SqliteBackend::open(config, sqlite)
@@ -294,44 +353,70 @@ fn same<T: Debug>(expected: &Result<T>, answer: &Result<T>, what: &(impl Debug +
     assert_eq!(shown(expected), shown(answer), "{what:?}");
 }
 
-fn run(seed: u64) -> Result<()> {
+fn run(seed: u64, by_turns: bool) -> Result<()> {
     let mut random = Random(seed);
     let (dir, clock) = (ScratchDir::new().expect("a directory"), Arc::new(ManualClock::new()));
     let mut pair = Pair::open(&dir, &clock)?;
+    if by_turns {
+        pair.other = Some(open_another(&pair.config)?);
+    }
     for round in 0..ROUNDS {
-        let group: Vec<Vec<_>> = (0..1 + random.below(4))
-            .map(|_| (0..1 + random.below(3)).map(|_| random.operation()).collect())
-            .collect();
+        let batch = |random: &mut Random| -> Vec<Operation> {
+            (0..1 + random.below(3)).map(|_| Operation::QueryDb(random.operation())).collect()
+        };
+        let group: Vec<Vec<_>> = (0..1 + random.below(4)).map(|_| batch(&mut random)).collect();
+        if random.below(2) == 0 {
+            pair.take_turns();
+        }
         pair.commit(&group);
+        if random.below(2) == 0 {
+            pair.take_turns();
+        }
         if random.below(4) == 0 {
             clock.advance(Duration::from_millis(random.below(3_000)));
         }
-        for _ in 0..4 {
-            pair.compare(&mut random, true);
-        }
-        if round % 100 == 99 {
+        // An instance does not know all changes that another one has committed.
+        (0..4).for_each(|_| pair.compare(&mut random, !by_turns));
+        if round % 50 == 49 {
+            pair.rebuild(&mut random);
+            (0..10).for_each(|_| pair.compare(&mut random, !by_turns));
             let report = wait(pair.sqlite.verify(Progress::default()))?;
             assert!(report.is_sound(), "{:?}", report.findings);
+        }
+        if round % 100 == 99 && !by_turns {
             wait(pair.sqlite.close())?;
             pair.sqlite = open(&pair.config)?;
             (0..20).for_each(|_| pair.compare(&mut random, false));
             // What was only in memory is gone: the changes of QueryDbs that do not keep them.
             for name in NAMES {
                 let drop = QueryDbOperation::Drop { query_db: name.into() };
-                pair.commit(&[vec![drop]]);
+                pair.commit(&[vec![Operation::QueryDb(drop)]]);
             }
         }
+    }
+    if let Some(other) = &pair.other {
+        wait(other.close())?;
     }
     wait(pair.sqlite.close())
 }
 
-#[test]
-fn memory_and_sqlite_answer_alike() -> Result<()> {
+/// A few seeds, or the one that is given.
+fn run_all(by_turns: bool) -> Result<()> {
     let given = std::env::var("LARDER_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = given.map_or(0..3, |seed: u64| seed..seed + 1);
     for seed in seeds {
         println!("LARDER_SEED={seed}");
-        run(seed)?;
+        run(seed, by_turns)?;
     }
     Ok(())
+}
+
+#[test]
+fn memory_and_sqlite_answer_alike() -> Result<()> {
+    run_all(false)
+}
+
+#[test]
+fn two_instances_on_a_file_answer_as_one_in_memory() -> Result<()> {
+    run_all(true)
 }

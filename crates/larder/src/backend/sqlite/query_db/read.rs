@@ -308,6 +308,11 @@ pub(in crate::backend::sqlite) fn changes(shared: &Shared, request: &ChangesRead
         } else {
             shared.feeds.read(number, range, request.descending, most)
         };
+        // Meanwhile the oldest may have made room for newer ones.
+        if let Some(first) = items.first().filter(|first| !request.descending && first.version > range.0 + 1)
+        {
+            return Err(Error::new(ErrorKind::ChangesTruncated { oldest: first.version }));
+        }
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|change| change.version);

@@ -100,3 +100,81 @@ fn a_table_reads_well_in_the_shell() -> Result<()> {
     drop(connection);
     store.close().wait()
 }
+
+/// A store of three items, and the path of its file.
+fn store_of_three(dir: &ScratchDir) -> Result<(Store, std::path::PathBuf)> {
+    let path = dir.path().join("store.db");
+    let store = Store::open(Config::sqlite(&path)).wait()?;
+    let query_db = store.define("Orders", spec().changes(true)).wait()?;
+    for id in 1..=3 {
+        query_db.save("p", &serde_json::json!({ "id": id, "a": "x", "s": "y", "n": 2 })).wait()?;
+    }
+    Ok((store, path))
+}
+
+/// Whatever another tool has changed, `verify` finds.
+#[test]
+fn verify_finds_what_is_wrong() -> Result<()> {
+    let index = "query_db_1_index_1";
+    let wrong = [
+        "UPDATE qdb_Orders SET item = replace(item, 'x', 'z') WHERE sub_key = 1".to_owned(),
+        "UPDATE qdb_Orders SET k1 = 'z' WHERE sub_key = 1".to_owned(),
+        "UPDATE qdb_Orders SET expires_at = 1 WHERE sub_key = 1".to_owned(),
+        "UPDATE qdb_Orders SET version = 9 WHERE sub_key = 1".to_owned(),
+        "UPDATE qdb_Orders SET partition_key = 'q' WHERE sub_key = 1".to_owned(),
+        format!("DROP INDEX {index}; CREATE INDEX {index} ON qdb_Orders (k2, partition_key, sub_key)"),
+        format!("DROP INDEX {index}"),
+        "UPDATE query_db SET version = 7".to_owned(),
+        "UPDATE query_db SET spec = replace(spec, 'by', 'bz')".to_owned(),
+        "UPDATE query_db_change SET kind = 3 WHERE version = 2".to_owned(),
+        "DELETE FROM query_db_change WHERE version = 2".to_owned(),
+        "DELETE FROM query_db_change WHERE version = 3".to_owned(),
+        "INSERT INTO query_db_change VALUES (9, 1, 1, 'p', 1, 0)".to_owned(),
+        "DELETE FROM query_db".to_owned(),
+        "CREATE TABLE qdb_other (a)".to_owned(),
+    ];
+    for sql in wrong {
+        let dir = ScratchDir::new().expect("a directory");
+        let (store, path) = store_of_three(&dir)?;
+        let verify = |store: &Store| store.verify(crate::Progress::default()).wait();
+        let report = verify(&store)?;
+        assert!(report.is_sound() && (report.items, report.index_entries) == (3, 6), "{report:?}");
+        store.close().wait()?;
+        rusqlite::Connection::open(&path)?.execute_batch(&sql)?;
+        let store = Store::open(Config::sqlite(&path)).wait()?;
+        assert!(!verify(&store)?.is_sound(), "{sql}");
+        store.close().wait()?;
+    }
+    Ok(())
+}
+
+/// A damaged item is an error from every read and guard, and can be overwritten or deleted.
+#[test]
+fn a_damaged_item_is_reported_and_can_be_mended() -> Result<()> {
+    let dir = ScratchDir::new().expect("a directory");
+    let (store, path) = store_of_three(&dir)?;
+    store.close().wait()?;
+    let damage = "UPDATE qdb_Orders SET item = replace(item, 'y', 'z'), expires_at = 1 WHERE sub_key < 3";
+    rusqlite::Connection::open(&path)?.execute_batch(damage)?;
+    let store = Store::open(Config::sqlite(&path)).wait()?;
+    let orders = store.query_db("Orders")?;
+    let item = serde_json::json!({ "id": 1, "a": "x" });
+    let corrupted = |result: Result<()>| {
+        assert_eq!(result.unwrap_err().kind(), &crate::ErrorKind::Corrupted);
+    };
+    corrupted(orders.load_one(("p", 1)).wait().map(drop));
+    corrupted(orders.load("p").wait().map(drop));
+    corrupted(orders.scan().wait().map(drop));
+    corrupted(orders.query(ItemQuery::index("by", ["x"])).wait().map(drop));
+    corrupted(orders.count_items(ItemQuery::key("p")).wait().map(drop));
+    corrupted(orders.save("p", &item).if_version(1).wait().map(drop));
+    corrupted(orders.save("p", &item).if_absent().wait().map(drop));
+    corrupted(orders.increment(("p", 1), "n", 1).wait().map(drop));
+    corrupted(orders.purge_expired(1).wait().map(drop));
+    orders.save("p", &item).wait()?;
+    assert_eq!(orders.load_one(("p", 1)).wait()?.map(|item| item.version), Some(4));
+    assert_eq!(orders.delete_one(("p", 2)).wait()?, 1);
+    assert_eq!(orders.scan().wait()?.items.len(), 2);
+    assert!(store.verify(crate::Progress::default()).wait()?.is_sound());
+    store.close().wait()
+}
