@@ -48,9 +48,9 @@ fn against_rivals(
     durability: Durability,
     measure: fn(&Scene, OpenKv, Durability) -> Result<Measurement>,
 ) -> Comparison {
-    let sides = std::iter::once(&LARDER).chain(RIVALS).map(|(name, open)| {
-        Side::new(name, move |scene| measure(scene, *open, durability))
-    });
+    let sides = std::iter::once(&LARDER)
+        .chain(RIVALS)
+        .map(|(name, open)| Side::new(name, move |scene| measure(scene, *open, durability)));
     Comparison {
         scale: Scale::PerSecond(unit),
         sides: sides.collect(),

@@ -36,7 +36,7 @@ impl Kv for RocksDb {
         for (key, value) in pairs {
             batch.put(key, value);
         }
-        Ok(self.db.write_opt(&batch, &self.options())?)
+        Ok(self.db.write_opt(batch, &self.options())?)
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<usize>> {
