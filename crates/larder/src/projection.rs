@@ -155,7 +155,10 @@ impl Projection {
         rebuild::rebuild(self.clone(), log.clone(), query.into(), projector)
     }
 
-    /// Asks whoever runs the projection, in this process or another, to rebuild it.
+    /// Asks whoever runs the projection, in this process or another, to rebuild it, now or when it runs next.
+    ///
+    /// The request stands until a rebuild is finished, also across crashes; one that fails ends it, so that the projection
+    /// can run again.
     ///
     /// # Errors
     /// `NotFound` if it has never run; `InvalidArgument` if it owns no QueryDb; those of any commit.

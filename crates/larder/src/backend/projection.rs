@@ -45,7 +45,7 @@ pub enum ProjectionOperation {
         /// Where it goes.
         position: Position,
     },
-    /// Records why a projection has stopped.
+    /// Records why a projection has stopped. A rebuild that was asked for is no longer: it would fail again.
     RecordFailure {
         /// The projection.
         projection: Arc<str>,
@@ -66,7 +66,7 @@ pub enum ProjectionOperation {
         /// The event's position.
         position: Position,
     },
-    /// Asks whoever runs the projection to rebuild it. `NotFound` if there is none; `InvalidArgument` if it owns no
+    /// Asks whoever runs the projection to rebuild it, until a rebuild is finished or fails. `NotFound` if there is none; `InvalidArgument` if it owns no
     /// QueryDb.
     RequestRebuild {
         /// The projection.

@@ -22,7 +22,7 @@ pub struct ProjectionInfo {
     pub owns: Vec<String>,
     /// Why it has stopped, unless it has gone on since.
     pub failure: Option<ProjectionFailure>,
-    /// Whether a rebuild was asked for and has not begun.
+    /// Whether a rebuild was asked for, and none has been finished since.
     pub rebuild_requested: bool,
     /// How far a rebuild that is under way has come.
     pub rebuild: Option<Position>,

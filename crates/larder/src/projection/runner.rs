@@ -53,12 +53,27 @@ async fn follow(
         listeners.iter_mut().for_each(Listener::observe);
         let info = projection.info().await?;
         if info.is_some_and(|info| info.rebuild_requested) {
-            rebuild::rebuild_with(projection, log, query, &mut projector).await?;
+            let rebuilt = rebuild::rebuild_with(projection, log, query, &mut projector).await;
+            end_request(projection, rebuilt).await?;
             runner = Runner::new(projection, log, query, Target::Live).await?;
         }
         while runner.turn(&mut projector).await? == Turn::More {}
         changed(&mut listeners).await;
     }
+}
+
+/// Ends a request for a rebuild that history does not allow: every later run would fail as well.
+async fn end_request(projection: &Projection, rebuilt: Result<()>) -> Result<()> {
+    if let Err(error) = &rebuilt
+        && let ErrorKind::HistoryCompacted { through } = *error.kind()
+    {
+        let failure = ProjectionFailure::new(through, error.to_string(), 1);
+        let name = projection.projection.clone();
+        let operation = ProjectionOperation::RecordFailure { projection: name, failure };
+        let backend = projection.store.backend().await?;
+        commit(&*backend, vec![Operation::Projection(operation)]).await?;
+    }
+    rebuilt
 }
 
 /// Records what the projection reads and owns.

@@ -5,6 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Waker},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use crate::{
     error::{BoxError, Error, ErrorKind, Result},
     event::{Event, NewEvent, Position},
     event_log::{EventLog, Expected},
+    operation::Call,
     projection::{FailurePolicy, Projection, ProjectionBatch, Projector},
     query::{Query, QueryItem},
     query_db::{ChangeKind, Index, ItemQuery, QueryDb, QueryDbSpec},
@@ -367,6 +369,66 @@ pub(super) fn pr_03_a_requested_rebuild_is_done_by_the_runner(fixture: &dyn Fixt
     assert_eq!((info.rebuild_requested, info.rebuild), (false, None));
     store.close().wait()?;
     Ok(running.join().expect("no panic")?)
+}
+
+/// Never gets done with an event.
+struct Stuck(Arc<AtomicU32>);
+
+impl Projector for Stuck {
+    async fn project(&mut self, _: &Event, _: &mut ProjectionBatch) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
+/// Drives it until it has come so far, and then no more, as if its process had ended.
+fn left_alone(running: Call<()>, until: impl Fn() -> bool) {
+    let mut running = Box::pin(running.into_future());
+    let mut context = Context::from_waker(Waker::noop());
+    while !until() {
+        assert!(running.as_mut().poll(&mut context).is_pending(), "it does not end");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(super) fn pr_03_a_requested_rebuild_outlives_its_runner(fixture: &dyn Fixture) -> CaseResult {
+    let (store, log, counts, projection) = parts(fixture)?;
+    let owner = projection.owns([&counts]);
+    log.append("s", 0, numbered(3)).wait()?;
+    let read = || owner.checkpoint().wait().is_ok_and(|checkpoint| checkpoint == Position::new(3));
+    left_alone(owner.run(&log, Query::all(), Counts::new(&counts)), read);
+    owner.request_rebuild().wait()?;
+    let begun = Arc::new(AtomicU32::new(0));
+    let stuck = owner.run(&log, Query::all(), Stuck(begun.clone()));
+    left_alone(stuck, || begun.load(Ordering::SeqCst) > 0);
+    let info = owner.info().wait()?.expect("it has run");
+    assert_eq!((info.rebuild_requested, info.rebuild), (true, Some(Position::START)));
+    let mut changes = counts.changes();
+    let running = spawn(&owner, &log, Counts::new(&counts));
+    assert_eq!(changes.try_next().wait()?.map(|change| change.kind), Some(ChangeKind::Replaced));
+    assert_eq!(item(&counts, "all")?, json!({ "Counted": 3 }));
+    assert_eq!(owner.info().wait()?.map(|info| info.rebuild_requested), Some(false));
+    ended(&store, running)
+}
+
+pub(super) fn pr_03_a_request_ends_with_a_failed_rebuild(fixture: &dyn Fixture) -> CaseResult {
+    let (store, log, counts, projection) = parts(fixture)?;
+    let owner = projection.owns([&counts]);
+    log.append("s", 0, numbered(3)).wait()?;
+    let running = spawn(&owner, &log, Counts::new(&counts));
+    waited(&owner, Position::new(3))?;
+    log.compact("s", 2).wait()?;
+    owner.request_rebuild().wait()?;
+    refused!(running.join().expect("no panic"), ErrorKind::HistoryCompacted { .. });
+    let info = owner.info().wait()?.expect("it has run");
+    assert!(!info.rebuild_requested && info.failure.is_some(), "{info:?}");
+    assert_eq!(item(&counts, "all")?, json!({ "Counted": 3 }));
+    // The next one goes on as if nothing had been asked.
+    let running = spawn(&owner, &log, Counts::new(&counts));
+    let last = log.append("s", 3, numbered(1)).wait()?;
+    waited_after_failure(&owner, last.last_position)?;
+    assert_eq!(item(&counts, "all")?, json!({ "Counted": 4 }));
+    ended(&store, running)
 }
 
 pub(super) fn pr_03_a_rebuild_over_compacted_history_must_be_allowed(fixture: &dyn Fixture) -> CaseResult {

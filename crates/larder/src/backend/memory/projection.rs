@@ -139,7 +139,8 @@ impl Transaction<'_> {
                 self.projecting = Some(projection);
             }
             ProjectionOperation::RecordFailure { projection, failure } => {
-                self.projections.entry(&projection).info.failure = Some(failure);
+                let info = &mut self.projections.entry(&projection).info;
+                (info.failure, info.rebuild_requested) = (Some(failure), false);
             }
             ProjectionOperation::AddDeadLetter { projection, letter } => {
                 self.projections.entry(&projection).dead_letters.insert(letter.position, letter);
@@ -187,7 +188,7 @@ impl Transaction<'_> {
     fn begin_rebuild(&mut self, projection: &Arc<str>) -> Result<()> {
         let info = &mut self.projections.known(projection)?.info;
         check_owns(info)?;
-        (info.rebuild, info.rebuild_requested) = (Some(Position::START), false);
+        info.rebuild = Some(Position::START);
         for name in info.owns.clone() {
             let (spec, version) = self.query_db_or_new(&name.as_str().into()).spec_and_version();
             let copy: Arc<str> = format!("{name}{REBUILD_SUFFIX}").into();
@@ -203,6 +204,7 @@ impl Transaction<'_> {
         check(expected, info.checkpoint)?;
         check(rebuilt, info.rebuild.ok_or_else(no_rebuild)?)?;
         (info.checkpoint, info.rebuild, info.failure) = (rebuilt, None, None);
+        info.rebuild_requested = false;
         for name in info.owns.clone() {
             let copy: Arc<str> = format!("{name}{REBUILD_SUFFIX}").into();
             let filled: QueryDbState = self.query_db_or_new(&copy).clone();

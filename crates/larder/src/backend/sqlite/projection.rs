@@ -208,7 +208,7 @@ impl Writer {
             }
             ProjectionOperation::RecordFailure { projection, failure } => {
                 let mut record = self.record_or_new(projection)?;
-                record.rest.failure = Some(failure.clone());
+                (record.rest.failure, record.rest.rebuild_requested) = (Some(failure.clone()), false);
                 self.store_record(projection, &record)?;
             }
             ProjectionOperation::AddDeadLetter { projection, letter } => {
@@ -282,7 +282,7 @@ impl Writer {
     fn begin_rebuild(&mut self, projection: &Arc<str>) -> Result<(), Failure> {
         let mut record = self.record(projection)?;
         check_owns(&record)?;
-        (record.rest.rebuild, record.rest.rebuild_requested) = (Some(Position::START), false);
+        record.rest.rebuild = Some(Position::START);
         for name in &record.rest.owns {
             self.begin_copy(&name.as_str().into(), projection)?;
         }
@@ -299,7 +299,7 @@ impl Writer {
         check(expected, Position::new(record.checkpoint))?;
         check(rebuilt, record.rest.rebuild.ok_or_else(no_rebuild)?)?;
         record.checkpoint = rebuilt.get();
-        (record.rest.rebuild, record.rest.failure) = (None, None);
+        (record.rest.rebuild, record.rest.rebuild_requested, record.rest.failure) = (None, false, None);
         for name in &record.rest.owns {
             self.take_copy_over(&name.as_str().into())?;
         }
