@@ -2,6 +2,7 @@
 //!
 //! - [`images`]: power cuts, on a recorded trace of what SQLite did to its files
 //! - [`kill`]: processes that are killed while they write
+//! - [`projections`]: processes that are killed while they project
 //! - [`faults`]: calls to the disk that fail
 //! - [`flips`]: damage to a stored file
 //!
@@ -27,6 +28,7 @@ mod items;
 pub mod kill;
 pub mod kv;
 pub mod ledger;
+pub mod projections;
 mod snapshots;
 pub mod step;
 pub mod trace;

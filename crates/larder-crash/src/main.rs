@@ -8,7 +8,7 @@ use larder_crash::{
     child::{self, ChildOptions, Chore},
     faults,
     faulty::{Kind, Way},
-    flips, fresh_seed, images, kill, kv,
+    flips, fresh_seed, images, kill, kv, projections,
 };
 
 /// Tries to make a Larder store lose or garble what it acknowledged.
@@ -72,6 +72,15 @@ enum Harness {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Projections: ends a process that appends and projects with SIGKILL, over and over
+    Projections {
+        /// How many processes
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+        /// Replays a run, as far as threads allow
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// The key-value client: power cuts at every call of a workload with compactions
     KvImages {
         /// How many images
@@ -113,6 +122,20 @@ enum Harness {
         /// Replays a run
         #[arg(long)]
         seed: Option<u64>,
+    },
+    /// What `projections` kills
+    #[command(hide = true)]
+    ProjectionsChild {
+        #[arg(long)]
+        path: PathBuf,
+        #[arg(long)]
+        seed: u64,
+        #[arg(long)]
+        task: projections::Task,
+        #[arg(long)]
+        owns: bool,
+        #[arg(long)]
+        splits: bool,
     },
     /// What `kv-kill` kills
     #[command(hide = true)]
@@ -180,6 +203,13 @@ fn run(harness: Harness) -> Result<(), Failure> {
         Harness::Flips { rounds, flips, seed } => {
             let options = flips::Options { rounds, ..flips::Options::new(announced(seed), flips) };
             println!("{:#?}", flips::run(&options)?);
+        }
+        Harness::Projections { rounds, seed } => {
+            let options = projections::Options::new(env::current_exe()?, announced(seed), rounds);
+            println!("{:#?}", projections::run(&options)?);
+        }
+        Harness::ProjectionsChild { path, seed, task, owns, splits } => {
+            projections::child(&projections::ChildOptions { path, seed, task, owns, splits })?;
         }
         Harness::KvImages { images, writers, seed } => {
             let options =
