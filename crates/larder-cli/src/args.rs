@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Logs(commands::logs::Logs),
     Streams(commands::streams::Streams),
     Querydb(commands::querydb::QueryDbs),
+    Projections(commands::projections::Projections),
     Snapshots(commands::snapshots::Snapshots),
     Stats(commands::stats::Stats),
     Verify(commands::verify::Verify),

@@ -13,6 +13,7 @@ pub(crate) mod forget;
 pub(crate) mod import;
 pub(crate) mod kv;
 pub(crate) mod logs;
+pub(crate) mod projections;
 pub(crate) mod querydb;
 pub(crate) mod read;
 pub(crate) mod snapshots;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Logs(command) => command.run(context),
         Command::Streams(command) => command.run(context),
         Command::Querydb(command) => command.run(context),
+        Command::Projections(command) => command.run(context),
         Command::Snapshots(command) => command.run(context),
         Command::Stats(command) => command.run(context),
         Command::Verify(command) => command.run(context),

@@ -21,6 +21,8 @@ pub(crate) enum ExitCode {
     Decode = 9,
     HistoryCompacted = 10,
     WrongKey = 11,
+    /// Compaction beyond the checkpoint of a projection that reads the log.
+    ProjectionBehind = 12,
     Locked = 20,
     Full = 21,
     ReadOnly = 22,
@@ -48,6 +50,7 @@ impl ExitCode {
             ErrorKind::HistoryCompacted { .. } => Self::HistoryCompacted,
             ErrorKind::Decode => Self::Decode,
             ErrorKind::WrongKey { .. } => Self::WrongKey,
+            ErrorKind::ProjectionBehind { .. } => Self::ProjectionBehind,
             ErrorKind::Locked => Self::Locked,
             ErrorKind::Full => Self::Full,
             ErrorKind::ReadOnly => Self::ReadOnly,
@@ -94,6 +97,7 @@ impl ExitCode {
             Self::Decode => "Decode",
             Self::HistoryCompacted => "HistoryCompacted",
             Self::WrongKey => "WrongKey",
+            Self::ProjectionBehind => "ProjectionBehind",
             Self::Locked => "Locked",
             Self::Full => "Full",
             Self::ReadOnly => "ReadOnly",
@@ -144,6 +148,7 @@ Exit codes:
    3  NotFound               4  Conflict              5  ConditionFailed
    6  AlreadyExists          7  TooLarge              8  BadInput: a row or line of a file
    9  Decode                10  HistoryCompacted      11  WrongKey
+  12  ProjectionBehind
   20  Locked                21  Full                 22  ReadOnly
   23  Closed                24  Poisoned             25  CommitUnknown
   26  Io                    30  Corrupted            31  Incompatible

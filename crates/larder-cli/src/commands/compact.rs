@@ -23,6 +23,9 @@ pub(crate) struct Compact {
     /// The last sequence number to hide; beyond the head it means the head
     #[arg(long, value_name = "N")]
     through: u64,
+    /// Does it also beyond the checkpoint of a projection that reads the log
+    #[arg(long)]
+    force: bool,
 }
 
 impl Compact {
@@ -35,7 +38,8 @@ impl Compact {
             let hint = format!("see them with `larder streams --log {}`", self.log);
             return Err(Failure::new(ExitCode::NotFound, message).hint(hint).into());
         }
-        log.compact(&self.stream, self.through).wait()?;
+        let compact = log.compact(&self.stream, self.through);
+        if self.force { compact.force() } else { compact }.wait()?;
         let through = self.through.min(head);
         store.close().wait()?;
         let result =

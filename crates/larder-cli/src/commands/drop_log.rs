@@ -13,6 +13,9 @@ pub(crate) struct DropLog {
     /// Says that it is meant: there is no way back
     #[arg(long)]
     yes: bool,
+    /// Does it also beyond the checkpoint of a projection that reads the log
+    #[arg(long)]
+    force: bool,
 }
 
 impl DropLog {
@@ -25,7 +28,8 @@ impl DropLog {
                 .hint("repeat it with `--yes`; `larder export` or `larder backup` keep a copy first")
                 .into());
         }
-        log.drop_log().wait()?;
+        let drop_log = log.drop_log();
+        if self.force { drop_log.force() } else { drop_log }.wait()?;
         store.close().wait()?;
         context.ui.result(&json!({ "log": self.log, "dropped": true }), |ui| {
             let (done, log) = (ui.paint(Part::Good, "dropped"), ui.paint(Part::Name, &self.log));

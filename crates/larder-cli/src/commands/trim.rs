@@ -20,13 +20,17 @@ pub(crate) struct Trim {
     /// The last position to hide; beyond the head it means the head
     #[arg(long, value_name = "POSITION")]
     through: Position,
+    /// Does it also beyond the checkpoint of a projection that reads the log
+    #[arg(long)]
+    force: bool,
 }
 
 impl Trim {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let store = context.open_to_change()?;
         let log = context.existing_log(&store, &self.log)?;
-        let trimmed = log.trim(self.through).wait()?;
+        let trim = log.trim(self.through);
+        let trimmed = if self.force { trim.force() } else { trim }.wait()?;
         store.close().wait()?;
         context.ui.result(&json!({ "log": self.log, "trimmed_through": trimmed.through }), |ui| {
             let (done, log) = (ui.paint(Part::Good, "trimmed"), ui.paint(Part::Name, &self.log));

@@ -3,6 +3,7 @@
 mod flows;
 mod help;
 mod kv;
+mod projections;
 mod querydb;
 mod refusals;
 mod snapshots;
