@@ -103,7 +103,7 @@ pub use snapshot::{
 };
 pub use store::Store;
 pub use subscription::{Followed, Next, Subscription, WaitIter};
-pub use transfer::{TransferOptions, Transferred, TransferredLog, check_export};
+pub use transfer::{TransferOptions, Transferred, TransferredLog, TransferredQueryDb, check_export};
 pub use uuid::Uuid;
 
 /// Compiles and runs the code of the documents.

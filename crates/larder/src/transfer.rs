@@ -1,7 +1,7 @@
-//! Export and import of whole logs as JSON Lines: the way from one store, or backend, to another.
+//! Export and import of whole logs and QueryDbs as JSON Lines: the way from one store, or backend, to another.
 //!
-//! Positions, sequence numbers, marks, traces, ids and audited conditions stay as they were. The format is
-//! specified in `docs/formats/export.md`.
+//! Positions, sequence numbers, marks, traces, ids and audited conditions stay as they were; items are saved anew, so
+//! their versions are the other store's. The format is specified in `docs/formats/export.md`.
 
 mod export;
 mod format;
@@ -28,12 +28,12 @@ pub struct TransferOptions {
 }
 
 impl TransferOptions {
-    /// Every log.
+    /// Every log, and every QueryDb.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only this log; with several calls, these.
+    /// Only this log; with several calls, these. QueryDbs are left out then.
     pub fn log(mut self, name: impl Into<String>) -> Self {
         self.logs.push(name.into());
         self
@@ -60,6 +60,8 @@ impl TransferOptions {
 pub struct Transferred {
     /// Each log, in the order of the export.
     pub logs: Vec<TransferredLog>,
+    /// Each QueryDb, in the order of the export.
+    pub query_dbs: Vec<TransferredQueryDb>,
 }
 
 impl Transferred {
@@ -69,10 +71,16 @@ impl Transferred {
         self.logs.iter().map(|log| log.events).sum()
     }
 
-    /// The rows of all logs: events, and everything else that is known of them.
+    /// The items of all QueryDbs.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        self.query_dbs.iter().map(|query_db| query_db.items).sum()
+    }
+
+    /// The rows of all logs: events, and everything else that is known of them; and the items.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.logs.iter().map(|log| log.rows).sum()
+        self.logs.iter().map(|log| log.rows).sum::<u64>() + self.items()
     }
 }
 
@@ -90,6 +98,16 @@ pub struct TransferredLog {
     pub first_position: Position,
     /// The last position, likewise.
     pub last_position: Position,
+}
+
+/// What an export holds of one QueryDb.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransferredQueryDb {
+    /// The QueryDb.
+    pub query_db: String,
+    /// Its visible items.
+    pub items: u64,
 }
 
 impl TransferredLog {
@@ -110,8 +128,8 @@ impl TransferredLog {
 }
 
 impl Store {
-    /// Writes logs as JSON Lines, in bounded memory, while reads and writes go on: each log as it was when its
-    /// turn came.
+    /// Writes logs, and the definitions and visible items of QueryDbs, as JSON Lines, in bounded memory, while reads and
+    /// writes go on: each log as it was when its turn came, each item as it was when its page was read.
     ///
     /// The future writes as it is polled, so it blocks its thread as the writer does.
     ///

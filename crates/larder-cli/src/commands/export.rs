@@ -17,14 +17,14 @@ use crate::{
     ui::{Part, Unit, counted},
 };
 
-/// Writes logs as JSON Lines: positions, sequence numbers, marks, ids and conditions included
+/// Writes logs (positions, sequence numbers, marks, ids, conditions, snapshots) and QueryDbs as JSON Lines
 ///
 /// `larder import --native` reads it back, into this or another store. The format is in `docs/formats/export.md`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Export {
     /// The file to write, which must not exist; without it, the standard output
     file: Option<PathBuf>,
-    /// Only this log; may be repeated
+    /// Only this log, and no QueryDbs; may be repeated
     #[arg(long = "log", value_name = "LOG")]
     logs: Vec<String>,
 }
@@ -46,12 +46,24 @@ impl Export {
             "logs": exported.logs.iter().map(|log| json!({
                 "log": log.log, "events": log.events, "rows": log.rows,
             })).collect::<Vec<_>>(),
+            "items": exported.items(),
+            "query_dbs": exported.query_dbs.iter().map(|query_db| json!({
+                "query_db": query_db.query_db, "items": query_db.items,
+            })).collect::<Vec<_>>(),
         });
         context.ui.result(&result, |ui| {
             let (done, logs) = (ui.paint(Part::Good, "exported"), exported.logs.len());
             let file = ui.paint(Part::Name, file.display().to_string());
+            let items = match exported.query_dbs.len() {
+                0 => String::new(),
+                count => format!(
+                    " and {} of {}",
+                    counted(exported.items(), "item"),
+                    counted(count as u64, "QueryDb")
+                ),
+            };
             ui.line(format!(
-                "{done} {} of {} to {file}",
+                "{done} {} of {}{items} to {file}",
                 counted(exported.events(), "event"),
                 counted(logs as u64, "log")
             ))

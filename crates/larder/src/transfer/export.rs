@@ -6,14 +6,15 @@ use std::{
 };
 
 use super::{
-    TransferOptions, Transferred, TransferredLog,
+    TransferOptions, Transferred, TransferredLog, TransferredQueryDb,
     format::{Line, VERSION, position_of},
     io_error,
 };
 use crate::{
-    backend::{Backend, HistoryRead, HistoryRow, SnapshotSource, SnapshotsRead},
+    backend::{Backend, HistoryRead, HistoryRow, ItemSource, ItemsRead, SnapshotSource, SnapshotsRead},
     error::{Error, ErrorKind, Result},
     event::Position,
+    query_db::QueryDbInfo,
 };
 
 const PAGE_ROWS: usize = 500;
@@ -54,10 +55,47 @@ pub(super) async fn export<W: Write>(
         log.write(&mut lines, &options, exported.rows()).await?;
         exported.logs.push(log.counted);
     }
+    if options.logs.is_empty() {
+        for info in backend.query_dbs().await? {
+            exported.query_dbs.push(export_query_db(backend, info, &mut lines).await?);
+            options.progress.report(exported.rows(), 0);
+        }
+    }
     let crc32c = format!("{:08x}", lines.crc).into();
     lines.write(&Line::End { rows: exported.rows(), crc32c })?;
     lines.out.flush().map_err(io_error)?;
     Ok(exported)
+}
+
+/// Writes a QueryDb: its definition, and its visible items, page by page.
+async fn export_query_db<W: Write>(
+    backend: &dyn Backend,
+    info: QueryDbInfo,
+    lines: &mut Lines<W>,
+) -> Result<TransferredQueryDb> {
+    lines.write(&Line::QueryDb { name: (&info.query_db).into(), spec: info.spec })?;
+    let mut counted = TransferredQueryDb { query_db: info.query_db.clone(), items: 0 };
+    let mut request = ItemsRead {
+        query_db: info.query_db.into(),
+        source: ItemSource::Scan,
+        after: None,
+        limit: Some(PAGE_ROWS),
+        max_bytes: Some(PAGE_BYTES),
+        descending: false,
+    };
+    loop {
+        let page = backend.read_items(request.clone()).await?;
+        for item in &page {
+            lines.write(&Line::of_item(item))?;
+            counted.items += 1;
+        }
+        request.after = page.next;
+        if request.after.is_none() {
+            break;
+        }
+    }
+    lines.write(&Line::QueryDbEnd { items: counted.items })?;
+    Ok(counted)
 }
 
 /// One log, as it is when its snapshots are written: what comes later is left out.

@@ -12,13 +12,14 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
-    backend::{AppendId, HistoryRow, SnapshotData, StoredSnapshot},
+    backend::{AppendId, HistoryRow, ItemData, SaveMode, SnapshotData, StoredSnapshot},
     clock::micros_since_epoch,
     error::{Error, Result},
     event::{Event, NewEvent, Payload, Position},
     event_log::Appended,
     limits::{Limits, check_event_type, check_key, check_tag},
     query::AppendCondition,
+    query_db::{Item, QueryDbSpec, Ttl, check_item_size},
     snapshot::Subject,
 };
 
@@ -30,6 +31,12 @@ pub(super) const VERSION: u32 = 1;
 pub(super) enum Row {
     History(HistoryRow),
     Snapshot(StoredSnapshot),
+    /// A QueryDb starts.
+    QueryDb(Arc<str>, QueryDbSpec),
+    /// An item of it.
+    Item(Arc<str>, ItemData),
+    /// It ends.
+    QueryDbEnd(Arc<str>),
 }
 
 /// One line.
@@ -75,6 +82,20 @@ pub(super) enum Line<'a> {
     Condition { position: u64, condition: AppendCondition },
     /// Ends a log.
     LogEnd { head: u64, trimmed_through: u64, compacted_through: u64, audits_conditions: bool },
+    /// Starts a QueryDb.
+    QueryDb { name: Cow<'a, str>, spec: QueryDbSpec },
+    /// An item, of whose forms one is there.
+    Item {
+        partition: Cow<'a, str>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+        item: Option<&'a RawValue>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item_text: Option<Cow<'a, str>>,
+    },
+    /// Ends a QueryDb.
+    QueryDbEnd { items: u64 },
     /// The last line.
     End { rows: u64, crc32c: Cow<'a, str> },
 }
@@ -229,6 +250,31 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// The line of an item.
+    pub(super) fn of_item(item: &'a Item) -> Self {
+        let embedded = embedded(&item.json);
+        Self::Item {
+            partition: (&item.key.partition).into(),
+            expires_at: item.expires_at,
+            item: embedded,
+            item_text: embedded.is_none().then(|| (&item.json).into()),
+        }
+    }
+
+    /// The item of a line, its name and size checked; `None` for another line.
+    pub(super) fn into_item(self, limits: &Limits) -> Result<Option<ItemData>> {
+        let Self::Item { partition, expires_at, item, item_text } = self else { return Ok(None) };
+        let json = match (item, item_text) {
+            (Some(json), None) => json.get().to_owned(),
+            (None, Some(text)) => text.into_owned(),
+            _ => return Err(Error::invalid("export", "an item without exactly one form")),
+        };
+        check_key("partition key", &partition)?;
+        check_item_size(&json, limits)?;
+        let ttl = expires_at.map(|at| Ttl::At(SystemTime::UNIX_EPOCH + Duration::from_secs(at)));
+        Ok(Some(ItemData { partition: partition.into_owned(), json, ttl, mode: SaveMode::Overwrite }))
+    }
+
     /// The row of a line, checked; `None` for a line that is no row of a log.
     pub(super) fn into_row(self, log: &Arc<str>, limits: &Limits) -> Result<Option<Row>> {
         Ok(Some(Row::History(match self {
@@ -280,7 +326,12 @@ impl<'a> Line<'a> {
                 compacted_through: Position::new(compacted_through),
                 audits_conditions,
             },
-            Self::LarderExport { .. } | Self::Log { .. } | Self::End { .. } => return Ok(None),
+            Self::LarderExport { .. }
+            | Self::Log { .. }
+            | Self::QueryDb { .. }
+            | Self::Item { .. }
+            | Self::QueryDbEnd { .. }
+            | Self::End { .. } => return Ok(None),
         })))
     }
 }

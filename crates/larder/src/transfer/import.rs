@@ -7,14 +7,15 @@ use std::{
 };
 
 use super::{
-    TransferOptions, Transferred, TransferredLog,
+    TransferOptions, Transferred, TransferredLog, TransferredQueryDb,
     format::{Line, Row, VERSION, position_of},
     io_error,
 };
 use crate::{
-    backend::{Backend, CommitRequest, HistoryRow, Operation, SnapshotOperation},
+    backend::{Backend, CommitRequest, HistoryRow, ItemData, Operation, QueryDbOperation, SnapshotOperation},
     error::{Error, ErrorKind, Result},
     limits::{Limits, check_name},
+    query_db::QueryDbSpec,
 };
 
 /// The most rows, and bytes of lines, of a commit.
@@ -38,7 +39,8 @@ pub(super) async fn import(
     reader: impl BufRead,
 ) -> Result<Transferred> {
     let (chunk, snapshots) = (Vec::new(), Vec::new());
-    let mut import = Import { backend, options, chunk, snapshots, bytes: 0, committed_line: 0 };
+    let mut import =
+        Import { backend, options, items: Vec::new(), chunk, snapshots, bytes: 0, committed_line: 0 };
     let mut lines = Lines::new(reader, limits);
     let read = import.run(&mut lines).await;
     read.map_err(|error| error.with("committed line", import.committed_line.to_string()))?;
@@ -50,6 +52,8 @@ pub(super) async fn import(
 struct Import<'a> {
     backend: &'a dyn Backend,
     options: TransferOptions,
+    /// Items of one QueryDb.
+    items: Vec<ItemData>,
     chunk: Vec<HistoryRow>,
     snapshots: Vec<Operation>,
     bytes: usize,
@@ -59,6 +63,22 @@ struct Import<'a> {
 impl Import<'_> {
     async fn run(&mut self, lines: &mut Lines<'_, impl BufRead>) -> Result<()> {
         while let Some(row) = lines.next()? {
+            let row = match row {
+                Row::QueryDb(name, spec) => {
+                    self.define(name, spec, lines.number).await?;
+                    continue;
+                }
+                Row::Item(name, item) => {
+                    self.take_item(&name, item, (lines.line.len(), lines.number)).await?;
+                    self.options.progress.report(lines.found.rows(), 0);
+                    continue;
+                }
+                Row::QueryDbEnd(name) => {
+                    self.save(&name, lines.number).await?;
+                    continue;
+                }
+                row => row,
+            };
             let log = lines.log()?;
             if !self.options.includes(&log) {
                 continue;
@@ -69,6 +89,9 @@ impl Import<'_> {
                 Row::History(row) => self.chunk.push(row),
                 Row::Snapshot(snapshot) => {
                     self.snapshots.push(Operation::Snapshot(SnapshotOperation::Restore(snapshot)));
+                }
+                Row::QueryDb(..) | Row::Item(..) | Row::QueryDbEnd(_) => {
+                    unreachable!("they were taken before")
                 }
             }
             if ends || self.chunk.len() + self.snapshots.len() >= CHUNK_ROWS || self.bytes >= CHUNK_BYTES {
@@ -83,6 +106,48 @@ impl Import<'_> {
                 .with_hint("the export does not hold a log of this name")),
             None => Ok(()),
         }
+    }
+
+    async fn define(&mut self, query_db: Arc<str>, spec: QueryDbSpec, line: u64) -> Result<()> {
+        if self.options.logs.is_empty() {
+            self.change(QueryDbOperation::Define { query_db: query_db.clone(), spec }, &query_db, line)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn take_item(
+        &mut self,
+        query_db: &Arc<str>,
+        item: ItemData,
+        (bytes, line): (usize, u64),
+    ) -> Result<()> {
+        if !self.options.logs.is_empty() {
+            return Ok(());
+        }
+        self.bytes += bytes;
+        self.items.push(item);
+        if self.items.len() >= CHUNK_ROWS || self.bytes >= CHUNK_BYTES {
+            self.save(query_db, line).await?;
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self, query_db: &Arc<str>, line: u64) -> Result<()> {
+        let items = mem::take(&mut self.items);
+        self.bytes = 0;
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.change(QueryDbOperation::SaveAll { query_db: query_db.clone(), items }, query_db, line).await
+    }
+
+    async fn change(&mut self, operation: QueryDbOperation, query_db: &str, line: u64) -> Result<()> {
+        let operations = vec![Operation::QueryDb(operation)];
+        let request = CommitRequest { id: None, operations, on_callers_thread: false };
+        self.backend.commit(request).await.map_err(|error| error.with("QueryDb", query_db))?;
+        self.committed_line = line;
+        Ok(())
     }
 
     async fn commit(&mut self, log: Arc<str>, line: u64) -> Result<()> {
@@ -116,6 +181,8 @@ enum Stage {
     Start,
     Between,
     Log(Arc<str>),
+    /// A QueryDb, and whether its items carry the time at which they expire themselves.
+    QueryDb(Arc<str>, bool),
     Ended,
 }
 
@@ -189,6 +256,33 @@ impl<'a, R: BufRead> Lines<'a, R> {
                 self.stage = Stage::Log(name.as_ref().into());
                 self.found.logs.push(TransferredLog::new(&name));
             }
+            (Stage::Between, Line::QueryDb { name, spec }) => {
+                check_name("QueryDb", &name)?;
+                spec.check()?;
+                if self.found.query_dbs.iter().any(|known| known.query_db == name) {
+                    return Err(bad(format!("the QueryDb `{name}` comes twice")));
+                }
+                let query_db: Arc<str> = name.as_ref().into();
+                self.stage = Stage::QueryDb(query_db.clone(), spec.ttl_field.is_some());
+                self.found.query_dbs.push(TransferredQueryDb { query_db: name.into_owned(), items: 0 });
+                return Ok(Some(Row::QueryDb(query_db, spec)));
+            }
+            (Stage::QueryDb(name, has_ttl_field), line @ Line::Item { .. }) => {
+                let item = line.into_item(self.limits)?.ok_or_else(|| bad("an item that is none"))?;
+                self.found.query_dbs.last_mut().into_iter().for_each(|known| known.items += 1);
+                let ttl = item.ttl.filter(|_| !has_ttl_field);
+                return Ok(Some(Row::Item(name, ItemData { ttl, ..item })));
+            }
+            (Stage::QueryDb(name, _), Line::QueryDbEnd { items }) => {
+                if self.found.query_dbs.last().is_none_or(|known| known.items != items) {
+                    return Err(bad(format!(
+                        "the QueryDb `{name}` has another number of items than it says"
+                    )));
+                }
+                self.stage = Stage::Between;
+                return Ok(Some(Row::QueryDbEnd(name)));
+            }
+            (Stage::QueryDb(..), _) => return Err(bad("a QueryDb without its last line")),
             (Stage::Between, Line::End { rows, crc32c }) => {
                 if rows != self.found.rows() || crc32c != format!("{crc_before:08x}") {
                     return Err(Error::corrupted(

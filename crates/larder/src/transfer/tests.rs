@@ -252,3 +252,38 @@ fn a_snapshot_from_elsewhere_is_checked() {
         assert_eq!(copy.snapshots().wait().unwrap().items, []);
     }
 }
+
+#[test]
+fn query_dbs_come_back() {
+    use crate::{Index, ItemQuery, QueryDbSpec};
+    let store = Store::memory();
+    let spec = QueryDbSpec::new().sub_id_field("id").index(Index::new("by_kind", ["kind"]));
+    let rows = store.define("Rows", spec).wait().unwrap();
+    for n in 0..2_500 {
+        let item =
+            serde_json::json!({ "id": format!("{n:04}"), "kind": if n % 2 == 0 { "even" } else { "odd" } });
+        rows.save("p", &item).wait().unwrap();
+    }
+    let lasting = serde_json::json!({ "id": "ttl", "kind": "even" });
+    let until = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
+    rows.save("p", &lasting).ttl(until).wait().unwrap();
+    let lines = exported(&store);
+
+    let copy = Store::memory();
+    let imported = copy.import(TransferOptions::new(), std::io::Cursor::new(lines.clone())).wait().unwrap();
+    assert_eq!((imported.items(), imported.query_dbs[0].query_db.as_str()), (2_501, "Rows"));
+    let copied = copy.query_db("Rows").unwrap();
+    let even = copied.count_items(ItemQuery::index("by_kind", ["even"])).wait().unwrap();
+    assert_eq!(even, 1_251);
+    assert_eq!(copied.load_one(("p", "ttl")).wait().unwrap().unwrap().expires_at, Some(4_000_000_000));
+    let again: Vec<u8> = exported(&copy);
+    assert_eq!(again, lines, "an export of the copy is the same");
+
+    let cut: Vec<u8> = lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"{\"query_db_end\""))
+        .flatten()
+        .copied()
+        .collect();
+    assert!(Store::memory().import(TransferOptions::new(), std::io::Cursor::new(cut)).wait().is_err());
+}
