@@ -1,5 +1,7 @@
 //! `larder demo`: real events, and what can be done with them.
 
+mod read_model;
+
 use std::{io, path::PathBuf};
 
 use anyhow::Context as _;
@@ -21,7 +23,7 @@ use crate::{
 const STRIKES: &str = include_str!("../../data/birdstrikes.csv");
 const LOG: &str = "strikes";
 
-/// Imports real events and shows streams, queries, guarded appends and verification, in seconds
+/// Imports real events and shows streams, queries, guarded appends, a read model and verification, in seconds
 ///
 /// It works on a store in a temporary directory, which is removed afterwards, unless `--store` names one.
 #[derive(Debug, clap::Args)]
@@ -77,6 +79,7 @@ impl Show<'_> {
         self.query()?;
         self.conflict()?;
         self.condition()?;
+        self.read_model()?;
         self.verify()
     }
 
@@ -195,7 +198,7 @@ impl Show<'_> {
     }
 
     fn verify(&self) -> anyhow::Result<()> {
-        self.step("7. Verify: every checksum, number and index entry, computed again", "larder verify")?;
+        self.step("9. Verify: every checksum, number and index entry, computed again", "larder verify")?;
         let report = self.store.verify(Progress::default()).wait()?;
         for finding in &report.findings {
             self.ui.line(finding.to_string())?;
@@ -205,8 +208,10 @@ impl Show<'_> {
         } else {
             self.ui.paint(Part::Bad, "not sound")
         };
-        let (events, entries) = (count(report.events), count(report.index_entries));
-        self.ui.line(format!("{verdict}: {events} events, {entries} index entries checked"))?;
+        let (events, items) = (count(report.events), count(report.items));
+        let entries = count(report.index_entries);
+        self.ui
+            .line(format!("{verdict}: {events} events, {items} items, {entries} index entries checked"))?;
         self.ui.line("")?;
         Ok(())
     }

@@ -221,9 +221,14 @@ fn logs_are_compacted_trimmed_audited_and_dropped() {
 fn the_demo_explains_itself_and_leaves_nothing() {
     let folder = Folder::new();
     let out = folder.ok(&["demo"]);
-    for said in
-        ["imported 640 events", "head is 175, not 1", "condition failed", "Barn owl", "sound: 640 events"]
-    {
+    for said in [
+        "imported 640 events",
+        "head is 175, not 1",
+        "condition failed",
+        "Barn owl",
+        "caught up through position 640",
+        "sound: 640 events, 640 items",
+    ] {
         assert!(out.contains(said), "{said}: {out}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
