@@ -15,6 +15,7 @@ mod query_db;
 mod snapshot;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod task_bucket;
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
@@ -31,6 +32,13 @@ pub use self::snapshot::{
     SnapshotStats, SnapshotsRead, StoredSnapshot, container_digest,
 };
 pub(crate) use self::snapshot::{SnapshotPages, Taken, checksum as snapshot_checksum};
+pub use self::task_bucket::{
+    Claimed, DeadTasksRead, Due, Lease, ObjectData, ObjectRow, ObjectsRead, TaskBucketOperation,
+    TaskBucketOutcome, TaskBucketStats, TriggerRow, TriggerState,
+};
+pub(crate) use self::task_bucket::{
+    Rows as TaskRows, bucket_checksum, check_row, operate as operate_on_bucket,
+};
 pub use self::{finding::Finding, progress::Progress};
 
 use crate::{
@@ -44,6 +52,7 @@ use crate::{
     query::{AppendCondition, Query},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
+    task_bucket::{DeadTask, Object, ObjectInfo},
 };
 
 /// A boxed future, as the methods of [`Backend`] return it.
@@ -155,6 +164,26 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// A projection's dead letters by position, the first 1,000.
     fn dead_letters(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Vec<DeadLetter>>>;
+    /// The object of a key.
+    ///
+    /// - A stored object that fails its checksum is `Corrupted`.
+    fn read_object(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<Object>>>;
+
+    /// What is known of the object of a key, without reading its bytes.
+    fn object_info(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<ObjectInfo>>>;
+
+    /// Reads a page of objects without their bytes, in one atomic look, by key in the order of UTF-8 bytes.
+    ///
+    /// - `limit` objects at most; if that leaves some out, `next` is the last one's key.
+    /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
+    fn read_objects(&self, request: ObjectsRead) -> BoxFuture<'_, Result<Page<ObjectInfo>>>;
+
+    /// Reads a page of dead letters, in one atomic look, by number; otherwise as `read_objects`.
+    fn read_dead_tasks(&self, request: DeadTasksRead) -> BoxFuture<'_, Result<Page<DeadTask>>>;
+
+    /// When the next trigger of a bucket is due (or the lease that it is under runs out), in microseconds since 1970;
+    /// `None` if there is no trigger.
+    fn next_due(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<u64>>>;
 
     /// Numbers about the store. May count, so it can take a while.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>>;
@@ -306,6 +335,8 @@ pub enum Operation {
     Forced(Box<Operation>),
     /// Changes snapshots.
     Snapshot(SnapshotOperation),
+    /// Changes a task bucket.
+    TaskBucket(TaskBucketOperation),
 }
 
 /// What an operation answered. Backends that keep the answers of batches with an id can write it as JSON.
@@ -323,6 +354,8 @@ pub enum Outcome {
     QueryDb(QueryDbOutcome),
     /// To a change of snapshots.
     Snapshot(SnapshotOutcome),
+    /// To a change of a task bucket.
+    TaskBucket(TaskBucketOutcome),
     /// To everything else.
     Done,
 }
@@ -503,6 +536,8 @@ pub struct StoreStats {
     pub query_dbs: Vec<QueryDbStats>,
     /// Its snapshots.
     pub snapshots: SnapshotStats,
+    /// Each task bucket, ascending by name.
+    pub task_buckets: Vec<TaskBucketStats>,
 }
 
 /// Numbers about a log.
@@ -541,6 +576,10 @@ pub struct VerifyReport {
     pub conditions: u64,
     /// Snapshots whose checksum was recomputed.
     pub snapshots: u64,
+    /// Objects of task buckets whose checksum was recomputed.
+    pub objects: u64,
+    /// Triggers and dead letters whose checksum was recomputed.
+    pub triggers: u64,
     /// What is wrong, the first 1,000 findings.
     pub findings: Vec<Finding>,
     /// Findings beyond those.

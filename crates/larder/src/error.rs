@@ -119,6 +119,8 @@ pub enum ErrorKind {
         /// The id of the key that it was encrypted with.
         key: String,
     },
+    /// The lease on a trigger has run out, or the trigger is gone; nothing was written.
+    LeaseLost,
     /// The commit may or may not have happened. Open the store again, and retry it under the same event ids or batch
     /// id: if it happened, the retry answers as the first time would have.
     CommitUnknown,
@@ -154,6 +156,7 @@ impl ErrorKind {
             Self::Closed => "Closed",
             Self::Corrupted => "Corrupted",
             Self::WrongKey { .. } => "WrongKey",
+            Self::LeaseLost => "LeaseLost",
             Self::CommitUnknown => "CommitUnknown",
             Self::Poisoned => "Poisoned",
             Self::Incompatible => "Incompatible",
@@ -214,6 +217,7 @@ impl fmt::Display for ErrorKind {
             Self::Closed => f.write_str("the store is closed"),
             Self::Corrupted => f.write_str("stored data is corrupted"),
             Self::WrongKey { key } => write!(f, "encrypted with the key `{key}`, which is not at hand"),
+            Self::LeaseLost => f.write_str("the lease on the trigger is no longer held"),
             Self::CommitUnknown => f.write_str("it is unknown whether the commit happened"),
             Self::Poisoned => f.write_str("an earlier commit failed, so this instance no longer writes"),
             Self::Incompatible => f.write_str("not a store that this build can open"),

@@ -39,6 +39,7 @@
 //! | guard a decision | [`Expected`], [`AppendCondition`], [`Page::through`] |
 //! | follow what happens | [`Subscription`] |
 //! | save states, and recover them | [`Snapshots`], [`Codec`] |
+//! | keep objects, and handle each at least once | [`TaskBucket`], [`Task`], [`WorkOptions`] |
 //! | commit several writes at once | [`WriteBatch`] |
 //! | tell errors apart | [`ErrorKind`] |
 //! | bring an engine of one's own | [`Backend`], and `larder::testing` to prove it |
@@ -61,6 +62,7 @@ mod query_db;
 mod snapshot;
 mod store;
 mod subscription;
+mod task_bucket;
 mod timer;
 mod transfer;
 mod write_kind;
@@ -70,7 +72,8 @@ pub mod backend;
 pub mod testing;
 
 pub use backend::{
-    Backend, Finding, LogStats, Progress, QueryDbStats, SnapshotStats, StoreStats, VerifyReport,
+    Backend, Finding, LogStats, Progress, QueryDbStats, SnapshotStats, StoreStats, TaskBucketStats,
+    VerifyReport,
 };
 pub use batch::{Committed, Slot, WriteBatch};
 pub use bus::{Bus, Listener};
@@ -103,6 +106,10 @@ pub use snapshot::{
 };
 pub use store::Store;
 pub use subscription::{Followed, Next, Subscription, WaitIter};
+pub use task_bucket::{
+    Acknowledge, DeadTask, DeleteObject, DiscardDeadTasks, NotBefore, Object, ObjectInfo, ObjectPut, Put,
+    RedriveDeadTasks, Task, TaskBucket, TaskKind, WorkOptions,
+};
 pub use transfer::{TransferOptions, Transferred, TransferredLog, TransferredQueryDb, check_export};
 pub use uuid::Uuid;
 

@@ -29,6 +29,8 @@ pub struct Limits {
     pub item_bytes: usize,
     /// The largest state of a snapshot, before it is compressed. Default 64 MiB.
     pub snapshot_bytes: usize,
+    /// The largest object of a task bucket. Default 64 MiB.
+    pub object_bytes: usize,
 }
 
 impl Default for Limits {
@@ -39,6 +41,7 @@ impl Default for Limits {
             append_events: 100_000,
             item_bytes: 1 << 20,
             snapshot_bytes: 64 << 20,
+            object_bytes: 64 << 20,
         }
     }
 }

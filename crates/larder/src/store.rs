@@ -20,10 +20,11 @@ use crate::{
     config::{BackendConfig, Config, SnapshotOptions},
     error::{Error, ErrorKind, Result},
     event_log::{EventLog, LogInfo},
-    limits::Limits,
+    limits::{Limits, check_name},
     operation::{Call, Write},
     projection::{Projection, ProjectionInfo},
     query_db::{Define, QueryDb, QueryDbInfo, QueryDbSpec},
+    task_bucket::TaskBucket,
     timer::Timer,
 };
 
@@ -217,6 +218,15 @@ impl Store {
     /// `Closed`, `Corrupted`, `Io`.
     pub fn projections(&self) -> Call<Vec<ProjectionInfo>> {
         self.call(|backend| async move { backend.projections().await })
+    }
+
+    /// The task bucket of this name. It exists once something was put into it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad name.
+    pub fn task_bucket(&self, name: impl AsRef<str>) -> Result<TaskBucket> {
+        check_name("bucket", name.as_ref())?;
+        Ok(TaskBucket::new(self.clone(), name.as_ref()))
     }
 
     /// A batch of writes, to commit together.

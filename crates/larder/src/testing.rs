@@ -63,6 +63,7 @@ mod projection;
 mod query_db;
 mod snapshot;
 mod support;
+mod task_bucket;
 mod watched;
 mod wrapper;
 

@@ -14,6 +14,7 @@ mod read;
 mod snapshot;
 mod state;
 mod table;
+mod task_bucket;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -30,9 +31,9 @@ use self::{
     state::{Committed, State},
 };
 use super::{
-    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
-    ItemsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats, StoredSnapshot, StreamsRead,
-    VerifyReport,
+    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
+    HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
+    StoredSnapshot, StreamsRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -46,6 +47,7 @@ use crate::{
     projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
+    task_bucket::{DeadTask, Object, ObjectInfo},
 };
 
 /// A store in memory, gone when it is dropped or closed.
@@ -240,6 +242,28 @@ impl Backend for MemoryBackend {
         Box::pin(async move { self.with_state(|state| Ok(state.projections.dead_letters(&projection))) })
     }
 
+    fn read_object(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<Object>>> {
+        Box::pin(async move { self.with_state(|state| state.task_buckets.object(&bucket, &key)) })
+    }
+
+    fn object_info(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<ObjectInfo>>> {
+        Box::pin(async move { self.with_state(|state| state.task_buckets.info(&bucket, &key)) })
+    }
+
+    fn read_objects(&self, request: ObjectsRead) -> BoxFuture<'_, Result<Page<ObjectInfo>>> {
+        Box::pin(async move { self.with_state(|state| state.task_buckets.objects(&request, &self.limits)) })
+    }
+
+    fn read_dead_tasks(&self, request: DeadTasksRead) -> BoxFuture<'_, Result<Page<DeadTask>>> {
+        Box::pin(
+            async move { self.with_state(|state| state.task_buckets.dead_letters(&request, &self.limits)) },
+        )
+    }
+
+    fn next_due(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(async move { self.with_state(|state| Ok(state.task_buckets.next_due(&bucket))) })
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {
         Box::pin(async {
             let now = self.now();
@@ -248,7 +272,15 @@ impl Backend for MemoryBackend {
                 let query_dbs = state.query_dbs.values().filter(|query_db| query_db.is_listed());
                 let query_dbs = query_dbs.map(|query_db| query_db.stats(now)).collect();
                 let snapshots = state.snapshots.stats();
-                Ok(StoreStats { backend: "memory".into(), bytes: 0, logs, query_dbs, snapshots })
+                let task_buckets = state.task_buckets.stats();
+                Ok(StoreStats {
+                    backend: "memory".into(),
+                    bytes: 0,
+                    logs,
+                    query_dbs,
+                    snapshots,
+                    task_buckets,
+                })
             })
         })
     }

@@ -35,6 +35,7 @@ mod stream_index;
 mod stream_read;
 mod streams;
 mod sweep;
+mod task_bucket;
 mod trace;
 mod verify;
 mod watcher;
@@ -56,9 +57,9 @@ use futures_channel::oneshot;
 
 use self::{queue::Job, shared::Shared};
 use super::{
-    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
-    ItemsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats, StoredSnapshot, StreamsRead,
-    VerifyReport,
+    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
+    HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
+    StoredSnapshot, StreamsRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -71,6 +72,7 @@ use crate::{
     projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
+    task_bucket::{DeadTask, Object, ObjectInfo},
 };
 
 /// A handle on an open SQLite file. Handles on the same file in one process share one writer.
@@ -241,6 +243,26 @@ impl Backend for SqliteBackend {
         self.read(move |shared| {
             shared.pool.snapshot(|connection| projection::dead_letters(connection, &projection))
         })
+    }
+
+    fn read_object(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<Object>>> {
+        self.read(move |shared| task_bucket::object(shared, &bucket, &key))
+    }
+
+    fn object_info(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<ObjectInfo>>> {
+        self.read(move |shared| task_bucket::info(shared, &bucket, &key))
+    }
+
+    fn read_objects(&self, request: ObjectsRead) -> BoxFuture<'_, Result<Page<ObjectInfo>>> {
+        self.read(move |shared| task_bucket::objects(shared, &request))
+    }
+
+    fn read_dead_tasks(&self, request: DeadTasksRead) -> BoxFuture<'_, Result<Page<DeadTask>>> {
+        self.read(move |shared| task_bucket::dead_letters(shared, &request))
+    }
+
+    fn next_due(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<u64>>> {
+        self.read(move |shared| task_bucket::next_due(shared, &bucket))
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats>> {

@@ -19,6 +19,7 @@ use super::{
     },
     snapshot::{codec as snapshot_codec, recovery as snapshot_recovery, saving as snapshot_saving},
     support::CaseResult,
+    task_bucket::{leases as task_leases, objects as task_objects, work as task_work},
 };
 #[cfg(feature = "sqlite")]
 use super::{
@@ -26,6 +27,7 @@ use super::{
     event_log::sqlite as event_log_sqlite,
     failures::sqlite as failures_sqlite,
     snapshot::sqlite as snapshot_sqlite,
+    task_bucket::sqlite as task_sqlite,
 };
 
 /// Which backends a case is for.

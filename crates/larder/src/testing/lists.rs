@@ -334,6 +334,36 @@ macro_rules! __conformance_cases {
                 wb_02_require_version,
                 wb_03_items_answer_as_the_first_time,
             }
+            task_objects {
+                tb_01_an_object_is_what_was_put,
+                tb_01_if_absent_does_not_replace,
+                tb_01_listings_are_in_order_and_lose_nothing,
+                tb_01_names_and_sizes_are_checked,
+                tb_01_stats_and_verify_count_them,
+                tb_02_a_task_tells_what_became_of_its_object,
+                tb_02_a_trigger_commits_with_its_put,
+            }
+            task_leases {
+                tb_03_a_lease_has_one_holder_until_it_runs_out,
+                tb_03_a_lease_is_renewed_from_now,
+                tb_03_claims_take_who_waits_longest,
+                tb_03_concurrent_claims_share_nothing,
+                tb_03_who_never_comes_back_leaves_a_dead_letter,
+                tb_04_a_dead_letter_lets_the_next_one_go,
+                tb_04_one_of_a_key_at_a_time_in_order,
+            }
+            task_work {
+                tb_03_a_lease_is_kept_while_the_handler_runs,
+                tb_03_a_lost_lease_ends_the_handler,
+                tb_03_an_acknowledgement_commits_with_the_effects,
+                tb_03_backoff_goes_by_the_clock,
+                tb_03_concurrency_is_limited,
+                tb_03_failures_are_repeated_then_dead_letters,
+                tb_03_options_are_checked,
+                tb_03_success_acknowledges,
+                tb_03_work_wakes_for_puts_and_ends_with_the_store,
+                tb_04_a_failing_key_holds_back_no_other,
+            }
             failures {
                 fl_01_an_error_wrote_nothing,
                 fl_02_a_sound_store_verifies,
@@ -391,6 +421,9 @@ macro_rules! __conformance_cases {
             }
             query_db_changes {
                 qd_14_kept_changes_survive_reopening,
+            }
+            task_objects {
+                tb_02_objects_and_triggers_are_kept_over_reopening,
             }
             failures {
                 fl_01_what_was_acknowledged_is_there,
@@ -493,6 +526,12 @@ macro_rules! __conformance_cases {
             snapshot_sqlite {
                 fl_02_an_altered_snapshot_is_never_data,
                 sn_05_a_failing_prune_never_fails_a_save,
+            }
+            task_sqlite {
+                fl_02_an_altered_object_is_never_data,
+                fl_02_an_altered_trigger_is_found,
+                tb_03_a_corrupted_object_is_a_failed_attempt,
+                tb_03_another_instances_puts_are_handled,
             }
         }
     };

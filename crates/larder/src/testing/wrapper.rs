@@ -4,9 +4,9 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::{
     backend::{
-        Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventRead, HistoryPage, HistoryRead,
-        ItemsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats, StoredSnapshot,
-        StreamsRead, VerifyReport,
+        Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
+        HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
+        StoredSnapshot, StreamsRead, VerifyReport,
     },
     bus::Bus,
     clock::Clock,
@@ -17,6 +17,7 @@ use crate::{
     projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
+    task_bucket::{DeadTask, Object, ObjectInfo},
 };
 
 macro_rules! wrapper {
@@ -101,6 +102,11 @@ wrapper! {
     projections() -> Vec<ProjectionInfo>;
     projection_info(projection: Arc<str>) -> Option<ProjectionInfo>;
     dead_letters(projection: Arc<str>) -> Vec<DeadLetter>;
+    read_object(bucket: Arc<str>, key: String) -> Option<Object>;
+    object_info(bucket: Arc<str>, key: String) -> Option<ObjectInfo>;
+    read_objects(request: ObjectsRead) -> Page<ObjectInfo>;
+    read_dead_tasks(request: DeadTasksRead) -> Page<DeadTask>;
+    next_due(bucket: Arc<str>) -> Option<u64>;
     stats() -> StoreStats;
     verify(progress: Progress) -> VerifyReport;
     backup(destination: PathBuf, progress: Progress) -> ();

@@ -12,6 +12,7 @@ use super::{
     projection::Projections,
     query_db::QueryDbState,
     snapshot::Snapshots,
+    task_bucket::TaskBuckets,
 };
 use crate::{
     backend::{CommitReply, CommitRequest, Operation, Outcome},
@@ -34,6 +35,7 @@ pub(super) struct State {
     pub(super) query_dbs: BTreeMap<Arc<str>, QueryDbState>,
     pub(super) snapshots: Snapshots,
     pub(super) projections: Projections,
+    pub(super) task_buckets: TaskBuckets,
     answers: Answers,
 }
 
@@ -52,6 +54,7 @@ impl State {
             snapshots: &mut self.snapshots,
             projections: &mut self.projections,
             projecting: None,
+            task_buckets: &mut self.task_buckets,
             now,
         };
         let mut outcomes = Vec::with_capacity(operations.len());
@@ -75,6 +78,7 @@ pub(super) struct Transaction<'a> {
     pub(super) projections: &'a mut Projections,
     /// The projection whose checkpoint the batch has moved.
     pub(super) projecting: Option<Arc<str>>,
+    pub(super) task_buckets: &'a mut TaskBuckets,
     touched: Vec<Arc<str>>,
     touched_query_dbs: Vec<Arc<str>>,
     /// Microseconds since 1970.
@@ -110,6 +114,7 @@ impl Transaction<'_> {
                 }
                 other => self.apply(other, limits),
             },
+            Operation::TaskBucket(operation) => self.change_task_bucket(&operation),
         }
     }
 
@@ -172,6 +177,7 @@ impl Transaction<'_> {
             }
             self.remove_if_only_a_name(&name);
         }
+        changed.extend(self.task_buckets.keep());
         changed
     }
 
@@ -192,6 +198,7 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         self.projections.revert();
         self.snapshots.revert();
+        self.task_buckets.revert();
         for name in std::mem::take(&mut self.touched) {
             if let Some(log) = self.logs.get_mut(&name) {
                 log.revert();

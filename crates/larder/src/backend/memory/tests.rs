@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::{history, snapshot, state::State, verify};
 use crate::{
     backend::{
-        AppendOperation, CommitReply, CommitRequest, EventData, HistoryRead, HistoryRow, Operation, Outcome,
-        Progress, SnapshotData, SnapshotOperation, SnapshotRead, SnapshotSource, SnapshotsRead,
-        StoredSnapshot,
+        AppendOperation, CommitReply, CommitRequest, Due, EventData, HistoryRead, HistoryRow, ObjectData,
+        Operation, Outcome, Progress, SnapshotData, SnapshotOperation, SnapshotRead, SnapshotSource,
+        SnapshotsRead, StoredSnapshot, TaskBucketOperation,
     },
     error::{ErrorKind, Result},
     event::{Payload, Position},
@@ -159,5 +159,23 @@ fn a_damaged_snapshot_is_reported_and_never_returned() {
     };
     let page = snapshot::page::<StoredSnapshot>(&state, &listing, &Limits::default());
     assert_eq!(page.unwrap_err().kind(), &ErrorKind::Corrupted);
+    assert!(problems(&state)[0].contains("checksum"), "{:?}", problems(&state));
+}
+
+#[test]
+fn an_altered_object_is_never_data() {
+    let mut state = State::default();
+    let object = ObjectData { key: "a".into(), content_type: None, bytes: b"text".to_vec() };
+    let put = TaskBucketOperation::Put {
+        bucket: "mails".into(),
+        object,
+        if_absent: false,
+        trigger: Some(Due::After(0)),
+    };
+    commit(&mut state, vec![Operation::TaskBucket(put)]).unwrap();
+    assert!(problems(&state).is_empty());
+    state.task_buckets.damage(|row| row.version += 1);
+    assert_eq!(state.task_buckets.object("mails", "a").unwrap_err().kind(), &ErrorKind::Corrupted);
+    assert_eq!(state.task_buckets.info("mails", "a").unwrap_err().kind(), &ErrorKind::Corrupted);
     assert!(problems(&state)[0].contains("checksum"), "{:?}", problems(&state));
 }

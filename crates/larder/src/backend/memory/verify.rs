@@ -24,6 +24,7 @@ pub(super) fn verify(state: &State, progress: &Progress) -> VerifyReport {
         report.index_entries += entries;
     }
     state.snapshots.verify(&mut report);
+    state.task_buckets.verify(&mut report);
     report
 }
 

@@ -28,6 +28,7 @@ pub(super) fn read(shared: &Shared) -> Result<StoreStats> {
             stats.logs.push(log_stats(connection, name, &log)?);
         }
         stats.snapshots = super::snapshot::stats(connection)?;
+        stats.task_buckets = super::task_bucket::stats(connection)?;
         stats.query_dbs = query_db::stats(shared, connection)?;
         Ok(stats)
     })

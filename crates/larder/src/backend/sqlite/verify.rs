@@ -14,7 +14,7 @@ use super::{
     projection, query_db,
     row::{StoredEvent, event_columns, split_tags},
     shared::Shared,
-    snapshot, sweep,
+    snapshot, sweep, task_bucket,
 };
 use crate::{
     backend::{Finding, Progress, VerifyReport},
@@ -54,6 +54,7 @@ pub(super) fn run(shared: &Shared, progress: &Progress) -> Result<VerifyReport> 
         verifier.surplus_postings()?;
         snapshot::verify(connection, &mut verifier.report)?;
         projection::verify(connection, &mut verifier.report)?;
+        task_bucket::verify(connection, &mut verifier.report)?;
         query_db::verify(connection, &mut verifier.report)?;
         Ok(verifier.report)
     })

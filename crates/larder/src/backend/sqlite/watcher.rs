@@ -52,10 +52,11 @@ fn watch(weak: &Weak<Shared>, running: &Mutex<bool>) {
     }
 }
 
-/// A number that rises with every append to any log, and every change of a QueryDb.
+/// A number that rises with every append to any log, every change of a QueryDb, and every put into a task bucket.
 fn heads(shared: &Shared) -> Result<f64> {
     shared.pool.read(|connection| {
-        let sql = "SELECT (SELECT total(head) FROM log) + (SELECT total(version) FROM query_db)";
+        let sql = "SELECT (SELECT total(head) FROM log) + (SELECT total(version) FROM query_db)
+                     + (SELECT total(counter) FROM task_bucket)";
         let mut statement = connection.prepare_cached(sql)?;
         Ok(statement.query_row([], |row| row.get(0))?)
     })

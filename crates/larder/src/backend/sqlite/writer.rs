@@ -81,6 +81,8 @@ pub(super) struct Writer {
     /// The time of the running transaction, in microseconds since 1970.
     pub(super) now: u64,
     pub(super) pruning: Pruning,
+    /// The task buckets that the running transaction has to announce.
+    pub(super) changed_buckets: Vec<Arc<str>>,
     data_version: i64,
     /// How many more groups leave a gap for another process.
     yielding: u32,
@@ -105,6 +107,7 @@ impl Writer {
             created: Vec::new(),
             now: 0,
             pruning: Pruning::default(),
+            changed_buckets: Vec::new(),
             data_version,
             yielding: 0,
             sweeping,
@@ -318,6 +321,7 @@ impl Writer {
             }
             Operation::Restore { log, rows } => self.restore(shared, log, rows),
             Operation::Snapshot(operation) => self.change_snapshots(operation),
+            Operation::TaskBucket(operation) => self.change_task_bucket(operation),
             Operation::QueryDb(operation) => self.query_db(shared, operation),
             Operation::Projection(operation) => self.change_projection(operation),
             Operation::Forced(operation) => {
@@ -376,6 +380,9 @@ impl Writer {
         for projection in self.touched_projections.drain(..) {
             shared.bus.publish(&format!("projection/{projection}"));
         }
+        for name in self.changed_buckets.drain(..) {
+            shared.bus.publish(&format!("bucket/{name}"));
+        }
         for (name, query_db) in &mut self.query_dbs {
             if query_db.committed() && shared.bus.listeners() > 0 {
                 shared.bus.publish(&format!("querydb/{name}"));
@@ -409,6 +416,7 @@ impl Writer {
         self.created.drain(..).for_each(|log| shared.forget_tail(log));
         self.undo = None;
         self.touched_projections.clear();
+        self.changed_buckets.clear();
         for (_, query_db) in self.query_dbs.drain() {
             query_db.retract(shared);
         }
@@ -449,7 +457,8 @@ fn is_plain_operation(operation: &Operation) -> bool {
         Operation::Append(_)
         | Operation::RequireHead { .. }
         | Operation::RequireNoneMatch { .. }
-        | Operation::Snapshot(_) => true,
+        | Operation::Snapshot(_)
+        | Operation::TaskBucket(_) => true,
         Operation::QueryDb(operation) => query_db::is_plain(operation),
         Operation::Projection(operation) => projection::is_plain(operation),
         _ => false,
@@ -461,6 +470,7 @@ fn checks_first(request: &CommitRequest) -> bool {
     match &request.operations[..] {
         [] => true,
         [Operation::QueryDb(operation)] => query_db::checks_first(operation),
+        [Operation::TaskBucket(_)] => false,
         [operation] => is_plain_operation(operation),
         _ => false,
     }

@@ -155,6 +155,49 @@ CREATE TABLE dead_letter (
     PRIMARY KEY (projection, position)
 ) STRICT, WITHOUT ROWID;
 
+-- A task bucket. Object versions and trigger numbers are taken from its counter.
+CREATE TABLE task_bucket (
+    name     TEXT PRIMARY KEY,
+    counter  INTEGER NOT NULL,  -- the last number that was given
+    checksum INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- An object of a task bucket. The bytes are last, so that a listing does not read them.
+CREATE TABLE task_object (
+    object         INTEGER PRIMARY KEY,
+    bucket         TEXT NOT NULL,
+    key            TEXT NOT NULL,
+    version        INTEGER NOT NULL,
+    content_type   TEXT,
+    recorded_at    INTEGER NOT NULL,  -- microseconds since 1970-01-01 UTC
+    length         INTEGER NOT NULL,
+    bytes_checksum INTEGER NOT NULL,  -- CRC-32C of the bytes
+    checksum       INTEGER NOT NULL,  -- CRC-32C over everything else here
+    bytes          BLOB NOT NULL,
+    UNIQUE (bucket, key)
+) STRICT;
+
+-- What is to be done about an object: the first of its key can be claimed when it is due.
+CREATE TABLE task_trigger (
+    bucket   TEXT NOT NULL,
+    trigger  INTEGER NOT NULL,
+    kind     INTEGER NOT NULL,  -- 1 the object was created, 2 it was removed
+    key      TEXT NOT NULL,
+    version  INTEGER NOT NULL,  -- the object's
+    state    INTEGER NOT NULL,  -- 0 behind another one of its key, 1 the first of its key, 2 a dead letter
+    due_at   INTEGER NOT NULL,  -- microseconds since 1970-01-01 UTC; under a lease, when that runs out
+    attempts INTEGER NOT NULL,
+    claims   INTEGER NOT NULL,  -- how often it was claimed, ever
+    holder   INTEGER NOT NULL,  -- the claim that holds it, or 0
+    error    TEXT,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (bucket, trigger)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX task_trigger_due ON task_trigger (bucket, due_at, trigger) WHERE state = 1;
+CREATE INDEX task_trigger_key ON task_trigger (bucket, key, trigger) WHERE state < 2;
+CREATE INDEX task_trigger_dead ON task_trigger (bucket, trigger) WHERE state = 2;
+
 -- For the sqlite3 shell.
 CREATE VIEW event_log AS
 SELECT log.name AS log_name,

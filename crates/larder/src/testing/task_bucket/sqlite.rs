@@ -1,0 +1,116 @@
+//! What only files and processes show: fl_02 and tb_03.
+
+use std::time::Duration;
+
+use super::{Told, bucket, on_a_thread, until};
+use crate::{
+    error::ErrorKind,
+    store::Store,
+    task_bucket::WorkOptions,
+    testing::{
+        fixture::Fixture,
+        support::{CaseResult, refused},
+    },
+};
+
+/// Runs SQL on the fixture's file, with no store open.
+fn alter(fixture: &dyn Fixture, sql: &str) -> CaseResult {
+    let config = fixture.config().ok_or("a fixture with a file")?;
+    let crate::BackendConfig::Sqlite(sqlite) = &config.backend else { return Err("a file".into()) };
+    let connection = rusqlite::Connection::open(&sqlite.path)?;
+    assert!(connection.execute(sql, [])? > 0, "nothing was altered: {sql}");
+    Ok(())
+}
+
+pub(in crate::testing) fn fl_02_an_altered_object_is_never_data(fixture: &dyn Fixture) -> CaseResult {
+    let alterations = [
+        "UPDATE task_object SET bytes = x'00'",
+        "UPDATE task_object SET content_type = 'other'",
+        "UPDATE task_object SET version = version + 1",
+        "UPDATE task_object SET recorded_at = recorded_at + 1",
+        "UPDATE task_object SET bytes_checksum = 0",
+        "UPDATE task_object SET key = 'b'",
+    ];
+    for sql in alterations {
+        let store = fixture.store()?;
+        let bucket = bucket(&store)?;
+        bucket.put("a", "text").wait()?;
+        bucket.delete("b").wait()?;
+        store.close().wait()?;
+        alter(fixture, sql)?;
+        let store = fixture.store()?;
+        let bucket = super::bucket(&store)?;
+        let key = if sql.contains("'b'") { "b" } else { "a" };
+        refused!(bucket.get(key).wait(), ErrorKind::Corrupted);
+        let report = store.verify(crate::Progress::default()).wait()?;
+        assert!(!report.is_sound(), "{sql}");
+        store.close().wait()?;
+        alter(fixture, "DELETE FROM task_object")?;
+        alter(fixture, "DELETE FROM task_trigger")?;
+    }
+    Ok(())
+}
+
+pub(in crate::testing) fn fl_02_an_altered_trigger_is_found(fixture: &dyn Fixture) -> CaseResult {
+    let columns =
+        ["kind = 2", "key = 'z'", "version = 9", "due_at = 1", "attempts = 1", "claims = 7", "error = 'e'"];
+    for column in columns {
+        let store = fixture.store()?;
+        bucket(&store)?.put("a", "text").wait()?;
+        assert!(store.verify(crate::Progress::default()).wait()?.is_sound());
+        store.close().wait()?;
+        alter(fixture, &format!("UPDATE task_trigger SET {column}"))?;
+        let store = fixture.store()?;
+        let report = store.verify(crate::Progress::default()).wait()?;
+        assert!(!report.is_sound(), "{column}");
+        let options = WorkOptions { once: true, ..WorkOptions::default() };
+        refused!(bucket(&store)?.work(options, |_| async { Ok(()) }).wait(), ErrorKind::Corrupted);
+        store.close().wait()?;
+        alter(fixture, "DELETE FROM task_trigger")?;
+    }
+    Ok(())
+}
+
+pub(in crate::testing) fn tb_03_a_corrupted_object_is_a_failed_attempt(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    bucket(&store)?.put("a", "text").wait()?;
+    bucket(&store)?.put("b", "text").wait()?;
+    store.close().wait()?;
+    alter(fixture, "UPDATE task_object SET bytes = x'00' WHERE key = 'a'")?;
+    let store = fixture.store()?;
+    let bucket = bucket(&store)?;
+    let told = Told::default();
+    let tell = told.clone();
+    let options = WorkOptions { once: true, max_attempts: 1, ..WorkOptions::default() };
+    let work = bucket.work(options, move |task| {
+        tell.tell(task.key);
+        async { Ok(()) }
+    });
+    work.wait()?;
+    assert_eq!(told.lines(), ["b"]);
+    let letters = bucket.dead_letters().wait()?.items;
+    assert!(letters.len() == 1 && letters[0].error.contains("corrupted"), "{letters:?}");
+    Ok(())
+}
+
+/// Another instance in this process shares the writer, so the puts come from a plain connection's changes: a copy of
+/// what another process does.
+pub(in crate::testing) fn tb_03_another_instances_puts_are_handled(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let other = Store::open(fixture.config().ok_or("a fixture with a file")?).wait()?;
+    let told = Told::default();
+    let tell = told.clone();
+    let work = on_a_thread(bucket(&store)?.work(WorkOptions::default(), move |task| {
+        tell.tell(task.key);
+        async { Ok(()) }
+    }));
+    bucket(&other)?.put("a", "x").wait()?;
+    until("the task", || told.lines().len() == 1)?;
+    bucket(&other)?.put("b", "x").not_before(Duration::from_secs(5)).wait()?;
+    fixture.clock().advance(Duration::from_secs(5));
+    until("the second task", || told.lines().len() == 2)?;
+    other.close().wait()?;
+    store.close().wait()?;
+    until("the end", || work.is_finished())?;
+    Ok(())
+}
