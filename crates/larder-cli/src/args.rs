@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Querydb(commands::querydb::QueryDbs),
     Projections(commands::projections::Projections),
     Snapshots(commands::snapshots::Snapshots),
+    Tasks(commands::tasks::Tasks),
     Stats(commands::stats::Stats),
     Verify(commands::verify::Verify),
     Compact(commands::compact::Compact),

@@ -20,6 +20,7 @@ pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod streams;
 pub(crate) mod tail;
+pub(crate) mod tasks;
 pub(crate) mod trim;
 pub(crate) mod verify;
 
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Querydb(command) => command.run(context),
         Command::Projections(command) => command.run(context),
         Command::Snapshots(command) => command.run(context),
+        Command::Tasks(command) => command.run(context),
         Command::Stats(command) => command.run(context),
         Command::Verify(command) => command.run(context),
         Command::Compact(command) => command.run(context),

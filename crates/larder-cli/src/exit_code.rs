@@ -23,6 +23,7 @@ pub(crate) enum ExitCode {
     WrongKey = 11,
     /// Compaction beyond the checkpoint of a projection that reads the log.
     ProjectionBehind = 12,
+    LeaseLost = 13,
     Locked = 20,
     Full = 21,
     ReadOnly = 22,
@@ -51,6 +52,7 @@ impl ExitCode {
             ErrorKind::Decode => Self::Decode,
             ErrorKind::WrongKey { .. } => Self::WrongKey,
             ErrorKind::ProjectionBehind { .. } => Self::ProjectionBehind,
+            ErrorKind::LeaseLost => Self::LeaseLost,
             ErrorKind::Locked => Self::Locked,
             ErrorKind::Full => Self::Full,
             ErrorKind::ReadOnly => Self::ReadOnly,
@@ -98,6 +100,7 @@ impl ExitCode {
             Self::HistoryCompacted => "HistoryCompacted",
             Self::WrongKey => "WrongKey",
             Self::ProjectionBehind => "ProjectionBehind",
+            Self::LeaseLost => "LeaseLost",
             Self::Locked => "Locked",
             Self::Full => "Full",
             Self::ReadOnly => "ReadOnly",
@@ -148,7 +151,7 @@ Exit codes:
    3  NotFound               4  Conflict              5  ConditionFailed
    6  AlreadyExists          7  TooLarge              8  BadInput: a row or line of a file
    9  Decode                10  HistoryCompacted      11  WrongKey
-  12  ProjectionBehind
+  12  ProjectionBehind      13  LeaseLost
   20  Locked                21  Full                 22  ReadOnly
   23  Closed                24  Poisoned             25  CommitUnknown
   26  Io                    30  Corrupted            31  Incompatible

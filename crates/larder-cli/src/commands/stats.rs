@@ -54,6 +54,13 @@ fn stats_json(stats: &StoreStats) -> Value {
             "subjects": stats.snapshots.subjects,
             "bytes": stats.snapshots.bytes,
         },
+        "task_buckets": stats.task_buckets.iter().map(|bucket| json!({
+            "bucket": bucket.name,
+            "objects": bucket.objects,
+            "bytes": bucket.bytes,
+            "tasks": bucket.triggers,
+            "dead_letters": bucket.dead_letters,
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -73,6 +80,11 @@ fn show(ui: &Ui, stats: &StoreStats) -> std::io::Result<()> {
             table.row(&[info.query_db.clone(), count(*items), count(*expired), indexes, version]);
         }
         table.show(ui)?;
+    }
+    for bucket in &stats.task_buckets {
+        let (objects, tasks) = (counted(bucket.objects, "object"), counted(bucket.triggers, "task"));
+        let (size, dead) = (bytes(bucket.bytes), counted(bucket.dead_letters, "dead letter"));
+        ui.line(format!("bucket {}: {objects}, {size}, {tasks}, {dead}", bucket.name))?;
     }
     if stats.logs.is_empty() {
         return ui.line("no logs");

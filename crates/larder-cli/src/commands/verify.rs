@@ -35,6 +35,8 @@ impl Verify {
                 "index_entries": report.index_entries,
                 "conditions": report.conditions,
                 "snapshots": report.snapshots,
+                "objects": report.objects,
+                "triggers": report.triggers,
                 "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
                 "more_findings": report.more_findings,
             }))?;

@@ -8,3 +8,4 @@ mod querydb;
 mod refusals;
 mod snapshots;
 mod support;
+mod tasks;
