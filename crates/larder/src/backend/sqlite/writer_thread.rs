@@ -31,10 +31,16 @@ impl Drop for OnPanic<'_> {
         if thread::panicking() {
             self.0.poison();
             self.0.queue.stop();
-            // Dropped jobs answer their callers.
+            // What was under way is unknown; what still waited was not begun.
             let mut jobs = Vec::new();
             while !self.0.queue.is_empty() {
                 self.0.queue.take(&mut jobs);
+            }
+            for job in jobs {
+                if let Err(poisoned) = self.0.check_sound() {
+                    // A caller that no longer waits has dropped its operation.
+                    let _ = job.answer.send(Err(poisoned));
+                }
             }
             self.0.has_ended();
         }
