@@ -270,7 +270,7 @@ fn query_dbs_come_back() {
     let lines = exported(&store);
 
     let copy = Store::memory();
-    let imported = copy.import(TransferOptions::new(), std::io::Cursor::new(lines.clone())).wait().unwrap();
+    let imported = copy.import(TransferOptions::new(), Cursor::new(lines.clone())).wait().unwrap();
     assert_eq!((imported.items(), imported.query_dbs[0].query_db.as_str()), (2_501, "Rows"));
     let copied = copy.query_db("Rows").unwrap();
     let even = copied.count_items(ItemQuery::index("by_kind", ["even"])).wait().unwrap();
@@ -285,5 +285,5 @@ fn query_dbs_come_back() {
         .flatten()
         .copied()
         .collect();
-    assert!(Store::memory().import(TransferOptions::new(), std::io::Cursor::new(cut)).wait().is_err());
+    assert!(Store::memory().import(TransferOptions::new(), Cursor::new(cut)).wait().is_err());
 }
