@@ -8,6 +8,7 @@
 //! Names, sizes and queries have been checked when a request arrives: a backend need not check them again.
 
 mod finding;
+mod history;
 pub mod memory;
 mod progress;
 mod projection;
@@ -39,7 +40,11 @@ pub use self::task_bucket::{
 pub(crate) use self::task_bucket::{
     Rows as TaskRows, bucket_checksum, check_row, operate as operate_on_bucket,
 };
-pub use self::{finding::Finding, progress::Progress};
+pub use self::{
+    finding::Finding,
+    history::{AppendId, HistoryCursor, HistoryPage, HistoryRead, HistoryRow},
+    progress::Progress,
+};
 
 use crate::{
     bus::Bus,
@@ -406,95 +411,6 @@ pub struct StreamsRead {
     pub max_bytes: Option<usize>,
     /// Backwards.
     pub descending: bool,
-}
-
-/// A request for a page of a log's history.
-#[derive(Debug, Clone)]
-pub struct HistoryRead {
-    /// The log.
-    pub log: Arc<str>,
-    /// Where the last page ended.
-    pub after: Option<HistoryCursor>,
-    /// The most rows.
-    pub limit: usize,
-}
-
-/// A place in a log's history; only its backend knows what it means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryCursor {
-    /// Which kind of row.
-    pub section: u8,
-    /// The last row's position or number.
-    pub number: u64,
-    /// The last row's name.
-    pub name: String,
-}
-
-/// A page of a log's history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryPage {
-    /// The rows.
-    pub rows: Vec<HistoryRow>,
-    /// Where to go on; `None` at the end.
-    pub next: Option<HistoryCursor>,
-}
-
-/// One row of what a log holds, in this order: `Stream`s with a mark, `Event`s and `Trace`s by position,
-/// `AppendId`s, `Condition`s, and at the end one `Log`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HistoryRow {
-    /// The compaction mark of a stream.
-    Stream {
-        /// The stream.
-        stream: String,
-        /// Its mark.
-        compacted_through: u64,
-        /// The position of the event at the mark.
-        compacted_position: Position,
-    },
-    /// A visible event.
-    Event(Event),
-    /// What conditions still see of a hidden event.
-    Trace {
-        /// Its position.
-        position: Position,
-        /// Its type.
-        event_type: String,
-        /// Its tags.
-        tags: Vec<String>,
-    },
-    /// An id given by a caller.
-    AppendId(AppendId),
-    /// A condition that was kept.
-    Condition {
-        /// The first position of the append that it guarded.
-        position: Position,
-        /// The condition.
-        condition: AppendCondition,
-    },
-    /// The log itself.
-    Log {
-        /// Its head.
-        head: Position,
-        /// Through where it was trimmed.
-        trimmed_through: Position,
-        /// The highest hidden position.
-        compacted_through: Position,
-        /// Whether it keeps conditions.
-        audits_conditions: bool,
-    },
-}
-
-/// An id given by a caller, and what the append that carried it answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppendId {
-    /// The event's id.
-    pub id: Uuid,
-    /// What its append answered.
-    pub appended: Appended,
-    /// A digest of the whole append: see [`append_digest`].
-    pub digest: [u8; 16],
 }
 
 /// A digest of what an append says (stream, and each event's id, type and payload), to tell a retry from

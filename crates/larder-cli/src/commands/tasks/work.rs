@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     process::{Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    task::{Poll, Waker},
     thread,
     time::Duration,
 };
@@ -106,20 +107,27 @@ impl Work {
     }
 }
 
+/// Where a thread leaves what became of its command.
+#[derive(Default)]
+struct Slot {
+    output: Option<io::Result<Output>>,
+    waker: Option<Waker>,
+}
+
 /// Runs the command on a thread of its own, so that leases are renewed meanwhile.
 async fn execute(command: Arc<String>, bucket: Arc<String>, task: Task) -> Result<(), BoxError> {
-    let slot: Arc<Mutex<(Option<io::Result<Output>>, Option<std::task::Waker>)>> = Arc::default();
+    let slot: Arc<Mutex<Slot>> = Arc::default();
     let filled = slot.clone();
     thread::Builder::new().name("larder-exec".into()).spawn(move || {
         let output = output(&command, &bucket, &task);
         let mut slot = filled.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.0 = Some(output);
-        slot.1.take().into_iter().for_each(std::task::Waker::wake);
+        slot.output = Some(output);
+        slot.waker.take().into_iter().for_each(Waker::wake);
     })?;
     let output = std::future::poll_fn(|context| {
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.1 = Some(context.waker().clone());
-        slot.0.take().map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+        slot.waker = Some(context.waker().clone());
+        slot.output.take().map_or(Poll::Pending, Poll::Ready)
     })
     .await?;
     io::stderr().write_all(&output.stdout)?;
