@@ -1,4 +1,5 @@
-//! An order system: a decider writes, a projection keeps a read model with two indexes, paged queries read it.
+//! An order system: a decider writes, a projection keeps a read model with two indexes, paged queries read it; another
+//! projection puts confirmations into a task bucket, and a worker sends them.
 //!
 //! Run it with `cargo run -p larder --example orders` (its file goes into `./data`), its tests with
 //! `cargo test -p larder --all-features --test deciders`.
@@ -7,7 +8,7 @@ use std::{fmt, time::Duration};
 
 use larder::{
     BoxError, Decider, Event, ExecuteError, Index, ItemQuery, KeyField, ProjectionBatch, Projector, QueryDb,
-    QueryDbSpec, QueryItem, Sort, Store, field,
+    QueryDbSpec, QueryItem, Sort, Store, TaskBucket, WorkOptions, field,
 };
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,27 @@ impl Projector for OrderRows {
     }
 }
 
+/// A confirmation for each order that is placed: put in the same commit as the checkpoint, so exactly once.
+fn confirmation(mails: &TaskBucket, event: &Event, batch: &mut ProjectionBatch) -> Result<(), BoxError> {
+    let order = event.stream.as_deref().ok_or("an order event without a stream")?;
+    if let OrderEvent::Placed(Placed { customer, .. }) = event.decode_enum()? {
+        let text = format!("Dear {customer}, we have your {order}.");
+        batch.add(mails.put(format!("confirm/{order}"), text).content_type("text/plain"));
+    }
+    Ok(())
+}
+
+/// Sends what is to be sent: each at least once, also after a crash in between.
+async fn send(mails: &TaskBucket) -> Result<(), BoxError> {
+    let mut options = WorkOptions::default();
+    (options.until_empty, options.concurrency) = (true, 1);
+    let handler = |task: larder::Task| async move {
+        println!("mail: {}", task.text()?);
+        Ok(())
+    };
+    Ok(mails.work(options, handler).await?)
+}
+
 fn placed(customer: &str, day: &str, total_cents: i64) -> Command {
     let (customer, region, day) = (customer.into(), "eu".into(), day.into());
     Command::Place(Placed { customer, region, day, total_cents })
@@ -141,6 +163,13 @@ async fn main() -> Result<(), BoxError> {
     let projection = store.projection("order-rows")?.owns([&rows]);
     let read = QueryItem::new().types(["Placed", "Paid", "Cancelled"]);
     let running = tokio::spawn(projection.run(&log, read, OrderRows { rows: rows.clone() }));
+
+    let mails = store.task_bucket("mails")?;
+    let confirmations = store.projection("confirmations")?;
+    let confirming = tokio::spawn(confirmations.run(&log, QueryItem::new().types(["Placed"]), {
+        let mails = mails.clone();
+        move |event: &Event, batch: &mut ProjectionBatch| confirmation(&mails, event, batch)
+    }));
 
     let orders = log.decider(Orders).snapshot_every(100);
     for n in 1..=5 {
@@ -176,8 +205,12 @@ async fn main() -> Result<(), BoxError> {
     println!("dearest of ada: {}", dearest.items[0].key);
     println!("order-6: {}", if rows.load_one("order-6").await?.is_none() { "gone" } else { "there" });
 
+    confirmations.wait_for(last.position).await?;
+    send(&mails).await?;
+
     store.close().await?;
     running.await??;
+    confirming.await??;
     Ok(())
 }
 

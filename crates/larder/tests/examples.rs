@@ -68,6 +68,21 @@ fn stream() {
 }
 
 #[test]
+fn batch() {
+    assert_prints(
+        "batch",
+        &[
+            "order-1 placed at 2, customer version 1, 1 orders",
+            "order-2 exists",
+            "order-3 placed at 3, customer version 3, 2 orders",
+            "checkpoint: 3",
+            "customers: 2",
+            "mail to \"ada@example.org\" for confirm/order-1.json (attempt 1)",
+        ],
+    );
+}
+
+#[test]
 fn course() {
     assert_prints(
         "course",
@@ -98,6 +113,8 @@ fn orders() {
             "  order-3 2026-03-03 3000",
             "dearest of ada: order-5",
             "order-6: gone",
+            "mail: Dear ada, we have your order-1.",
+            "mail: Dear bob, we have your order-6.",
         ],
     );
 }
@@ -136,7 +153,8 @@ fn every_example_has_a_test() {
     let names =
         fs::read_dir(sources()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let examples: BTreeSet<String> = names.map(|name| name.trim_end_matches(".rs").to_owned()).collect();
-    let tested = ["course", "course_decider", "orders", "stream", "subscribe_blocking", "subscribe_tokio"]
-        .map(String::from);
+    let tested =
+        ["batch", "course", "course_decider", "orders", "stream", "subscribe_blocking", "subscribe_tokio"]
+            .map(String::from);
     assert_eq!(examples, BTreeSet::from(tested));
 }
