@@ -17,6 +17,7 @@ use crate::{
         Backend, Operation, Progress, QueryDbOperation, StoreStats, VerifyReport, memory::MemoryBackend,
     },
     batch::WriteBatch,
+    clock::SystemClock,
     config::{BackendConfig, Config, SnapshotOptions},
     error::{Error, ErrorKind, Result},
     event_log::{EventLog, LogInfo},
@@ -58,6 +59,8 @@ struct Inner {
     /// Set once open, read without a lock.
     backend: OnceLock<Arc<dyn Backend>>,
     timer: OnceLock<Timer>,
+    /// For waits that are nobody's time: between attempts of writers that get in each other's way.
+    patience: OnceLock<Timer>,
     closed: AtomicBool,
 }
 
@@ -151,6 +154,7 @@ impl Store {
             state: Mutex::new(state),
             backend: OnceLock::new(),
             timer: OnceLock::new(),
+            patience: OnceLock::new(),
             closed: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -303,6 +307,11 @@ impl Store {
     pub(crate) async fn timer(&self) -> Result<Timer> {
         let backend = self.backend().await?;
         Ok(self.inner.timer.get_or_init(|| Timer::new(backend.clock().clone())).clone())
+    }
+
+    /// What wakes after a while of real time, also when the store's clock stands still.
+    pub(crate) fn patience(&self) -> &Timer {
+        self.inner.patience.get_or_init(|| Timer::new(Arc::new(SystemClock)))
     }
 
     /// The backend, if the store is open already.

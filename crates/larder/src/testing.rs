@@ -51,6 +51,7 @@ mod batch;
 mod cases;
 mod clock;
 mod config;
+mod decider;
 mod event_log;
 mod failures;
 mod fixture;

@@ -158,7 +158,7 @@ impl Attempts {
         if self.left == 0 {
             return Err(error.with("attempts", self.made.to_string()));
         }
-        self.store.timer().await?.sleep(jitter(self.made)).await;
+        self.store.patience().sleep(jitter(self.made)).await;
         Ok(())
     }
 }

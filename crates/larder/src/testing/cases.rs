@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     batch,
     config::{closing, memory, urls},
+    decider,
     event_log::{
         append, bulk, compaction, concurrency, condition, in_flight, memory_use, names, payload, query, read,
         retry, subscription, trim,

@@ -222,6 +222,15 @@ macro_rules! __conformance_cases {
                 sn_08_over_many_pages,
                 sn_08_what_evolve_says_is_told,
             }
+            decider {
+                pr_06_a_command_is_decided_on_the_state,
+                pr_06_a_decision_on_hidden_facts_is_refused,
+                pr_06_a_decision_over_a_query_holds,
+                pr_06_attempts_are_bounded,
+                pr_06_given_when_then,
+                pr_06_snapshots_carry_the_state,
+                pr_06_who_was_too_late_decides_again,
+            }
             projection {
                 el_08_unread_history_is_not_compacted,
                 pr_01_a_checkpoint_is_compared,
