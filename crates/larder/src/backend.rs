@@ -28,11 +28,13 @@ pub use self::projection::{ProjectionOperation, REBUILD_SUFFIX};
 pub use self::query_db::{
     ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, QueryDbStats, SaveMode,
 };
+#[cfg(feature = "sqlite")]
+pub(crate) use self::snapshot::checksum as snapshot_checksum;
 pub use self::snapshot::{
     SnapshotData, SnapshotOperation, SnapshotOutcome, SnapshotPage, SnapshotRead, SnapshotSource,
     SnapshotStats, SnapshotsRead, StoredSnapshot, container_digest,
 };
-pub(crate) use self::snapshot::{SnapshotPages, Taken, checksum as snapshot_checksum};
+pub(crate) use self::snapshot::{SnapshotPages, Taken};
 pub use self::task_bucket::{
     Claimed, DeadTasksRead, Due, Lease, ObjectData, ObjectRow, ObjectsRead, TaskBucketOperation,
     TaskBucketOutcome, TaskBucketStats, TriggerRow, TriggerState,
