@@ -95,6 +95,6 @@ pub struct AppendId {
     pub id: Uuid,
     /// What its append answered.
     pub appended: Appended,
-    /// A digest of the whole append: see [`append_digest`].
+    /// A digest of the whole append: see [`append_digest`](super::append_digest).
     pub digest: [u8; 16],
 }
