@@ -6,6 +6,7 @@ mod concurrent;
 mod conditional;
 mod kv;
 mod opening;
+mod projection;
 mod query_db;
 mod replay;
 mod single;
@@ -102,6 +103,11 @@ pub const ALL: &[Entry] = &[
     ),
     entry("query-db-save-64", "64 tasks saving single items", query_db::save_64),
     entry("query-db-load-one", "loading a random one of 100,000 items", query_db::load_one),
+    entry(
+        "projection",
+        "catching up with 100,000 events, each of which writes an item with two indexes",
+        projection::catching_up,
+    ),
     choice("choice-mutex-64", "which driver suits the mutex best, 64 tasks", choices::mutex_64),
     choice("choice-mutex-512", "which driver suits the mutex best, 512 tasks", choices::mutex_512),
     choice("choice-cqrs-es", "which settings suit cqrs-es best, 64 tasks", choices::cqrs_es),

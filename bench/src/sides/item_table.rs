@@ -47,9 +47,15 @@ impl ItemTable {
 
     /// Saves an item; outside of [`transaction`](Self::transaction) it is a transaction of its own.
     pub fn save(&self, item: &WorkItem, version: u64) -> Result<()> {
-        let mut upsert = self.connection.prepare_cached(UPSERT)?;
         let WorkItem { key, status, day, amount, .. } = item;
-        upsert.execute(params![key, item.json(), version as i64, status, day, amount])?;
+        self.save_row(key, &item.json(), version, (status, day, *amount))
+    }
+
+    /// Saves an item whose indexed fields are known.
+    pub fn save_row(&self, key: &str, json: &str, version: u64, indexed: (&str, &str, i64)) -> Result<()> {
+        let (status, day, amount) = indexed;
+        let mut upsert = self.connection.prepare_cached(UPSERT)?;
+        upsert.execute(params![key, json, version as i64, status, day, amount])?;
         Ok(())
     }
 
