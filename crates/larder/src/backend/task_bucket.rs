@@ -121,8 +121,8 @@ impl Due {
     #[must_use]
     pub fn time(self, now: u64) -> u64 {
         match self {
-            Self::At(time) => time,
-            Self::After(duration) => now.saturating_add(duration),
+            Self::At(time) => time.min(END_OF_TIME),
+            Self::After(duration) => later(now, duration),
         }
     }
 }
@@ -164,6 +164,14 @@ pub struct ObjectRow {
     /// The key.
     pub key: String,
     /// Taken from the bucket's counter: a later put has a higher one, also after a deletion.
+/// What is later than every backend can tell is due at this time: never.
+pub(crate) const END_OF_TIME: u64 = i64::MAX.cast_unsigned();
+
+/// So much later, or never.
+fn later(now: u64, duration: u64) -> u64 {
+    now.saturating_add(duration).min(END_OF_TIME)
+}
+
     pub version: u64,
     /// What kind of bytes they are, if that was said.
     pub content_type: Option<String>,

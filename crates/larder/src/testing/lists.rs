@@ -351,6 +351,7 @@ macro_rules! __conformance_cases {
                 tb_01_stats_and_verify_count_them,
                 tb_02_a_task_tells_what_became_of_its_object,
                 tb_02_a_trigger_commits_with_its_put,
+                tb_02_what_is_never_due_is_kept,
             }
             task_leases {
                 tb_03_a_lease_has_one_holder_until_it_runs_out,

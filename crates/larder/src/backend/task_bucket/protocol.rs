@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     Claimed, Due, Lease, ObjectData, ObjectRow, TaskBucketOperation, TaskBucketOutcome, TriggerRow,
-    TriggerState,
+    TriggerState, later,
 };
 use crate::{
     backend::Outcome,
@@ -71,7 +71,7 @@ pub(crate) fn operate<R: Rows>(
         }
         O::Renew { bucket, lease, duration } => {
             let mut row = held(rows, bucket, *lease, now)?;
-            row.due_at = now.saturating_add(*duration);
+            row.due_at = later(now, *duration);
             rows.set_trigger(bucket, &row)?;
             return Ok(Outcome::Done);
         }
@@ -197,7 +197,7 @@ fn claim<R: Rows>(
         row.attempts += 1;
         row.claims += 1;
         row.holder = row.claims;
-        row.due_at = now.saturating_add(lease);
+        row.due_at = later(now, lease);
         rows.set_trigger(bucket, &row)?;
         let lease = Lease { trigger: row.trigger, token: row.holder };
         let TriggerRow { kind, key, version, attempts: attempt, .. } = row;
@@ -228,7 +228,7 @@ fn fail<R: Rows>(
 ) -> Result<(), R::Failure> {
     row.holder = 0;
     row.error = Some(error);
-    row.due_at = now.saturating_add(retry_after.unwrap_or(0));
+    row.due_at = later(now, retry_after.unwrap_or(0));
     if retry_after.is_none() {
         row.state = TriggerState::Dead;
     }

@@ -192,6 +192,19 @@ pub(in crate::testing) fn tb_02_a_task_tells_what_became_of_its_object(fixture: 
     Ok(())
 }
 
+pub(in crate::testing) fn tb_02_what_is_never_due_is_kept(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let bucket = bucket(&store)?;
+    bucket.put("never", "x").not_before(Duration::MAX).wait()?;
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 44);
+    bucket.put("hardly ever", "x").not_before(last).wait()?;
+    bucket.put("now", "x").wait()?;
+    fixture.clock().advance(Duration::from_secs(1 << 40));
+    assert_eq!(keys(&claim(&backend(&store)?, 9)?), ["now"]);
+    assert!(store.verify(crate::Progress::default()).wait()?.is_sound());
+    Ok(())
+}
+
 pub(in crate::testing) fn tb_02_objects_and_triggers_are_kept_over_reopening(
     fixture: &dyn Fixture,
 ) -> CaseResult {
