@@ -37,10 +37,10 @@ pub use self::snapshot::{
 pub(crate) use self::snapshot::{SnapshotPages, Taken};
 pub use self::task_bucket::{
     Claimed, DeadTasksRead, Due, Lease, ObjectData, ObjectRow, ObjectsRead, TaskBucketOperation,
-    TaskBucketOutcome, TaskBucketStats, TriggerRow, TriggerState,
+    TaskBucketOutcome, TaskBucketRow, TaskBucketStats, TriggerRow, TriggerState, TriggersRead,
 };
 pub(crate) use self::task_bucket::{
-    Rows as TaskRows, bucket_checksum, check_row, operate as operate_on_bucket,
+    END_OF_TIME, ERROR_BYTES, Rows as TaskRows, bucket_checksum, check_row, operate as operate_on_bucket,
 };
 pub use self::{
     finding::Finding,
@@ -59,7 +59,7 @@ use crate::{
     query::{AppendCondition, Query},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
-    task_bucket::{DeadTask, Object, ObjectInfo},
+    task_bucket::{DeadTask, Object, ObjectInfo, TaskBucketInfo},
 };
 
 /// A boxed future, as the methods of [`Backend`] return it.
@@ -169,8 +169,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What is known of one projection.
     fn projection_info(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Option<ProjectionInfo>>>;
 
-    /// A projection's dead letters by position, the first 1,000.
-    fn dead_letters(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Vec<DeadLetter>>>;
+    /// A projection's dead letters above a position, by position, the first 1,000.
+    fn dead_letters(&self, projection: Arc<str>, after: Position) -> BoxFuture<'_, Result<Vec<DeadLetter>>>;
+
+    /// What is known of every task bucket, ascending by name.
+    fn task_buckets(&self) -> BoxFuture<'_, Result<Vec<TaskBucketInfo>>>;
+
+    /// What is known of one task bucket; `None` if nothing was ever put into it.
+    fn task_bucket_info(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<TaskBucketInfo>>>;
+
     /// The object of a key.
     ///
     /// - A stored object that fails its checksum is `Corrupted`.
@@ -187,6 +194,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a page of dead letters, in one atomic look, by number; otherwise as `read_objects`.
     fn read_dead_tasks(&self, request: DeadTasksRead) -> BoxFuture<'_, Result<Page<DeadTask>>>;
+
+    /// Reads a page of triggers and dead letters, in one atomic look, by number, for an export.
+    fn read_triggers(&self, request: TriggersRead) -> BoxFuture<'_, Result<Vec<TriggerRow>>>;
 
     /// When the next trigger of a bucket is due (or the lease that it is under runs out), in microseconds since 1970;
     /// `None` if there is no trigger.

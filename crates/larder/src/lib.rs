@@ -108,7 +108,11 @@ pub use store::Store;
 pub use subscription::{Followed, Next, Subscription, WaitIter};
 pub use task_bucket::{
     Acknowledge, DeadTask, DeleteObject, DiscardDeadTasks, NotBefore, Object, ObjectInfo, ObjectPut, Put,
-    RedriveDeadTasks, Task, TaskBucket, TaskKind, WorkOptions,
+    RedriveDeadTasks, Task, TaskBucket, TaskBucketInfo, TaskKind, WorkOptions,
+};
+pub use transfer::{
+    TransferOptions, Transferred, TransferredLog, TransferredProjection, TransferredQueryDb,
+    TransferredTaskBucket, check_export,
 };
 pub use transfer::{TransferOptions, Transferred, TransferredLog, TransferredQueryDb, check_export};
 pub use uuid::Uuid;

@@ -221,7 +221,7 @@ impl Projection {
     /// `Closed`, `Corrupted`, `Io`.
     pub fn dead_letters(&self) -> Call<Vec<DeadLetter>> {
         let (store, projection) = (self.store.clone(), self.projection.clone());
-        Call::new(async move { store.backend().await?.dead_letters(projection).await })
+        Call::new(async move { store.backend().await?.dead_letters(projection, Position::START).await })
     }
 
     /// Forgets a dead letter.

@@ -25,7 +25,7 @@ use crate::{
     operation::{Call, Write},
     projection::{Projection, ProjectionInfo},
     query_db::{Define, QueryDb, QueryDbInfo, QueryDbSpec},
-    task_bucket::TaskBucket,
+    task_bucket::{TaskBucket, TaskBucketInfo},
     timer::Timer,
 };
 
@@ -231,6 +231,14 @@ impl Store {
     pub fn task_bucket(&self, name: impl AsRef<str>) -> Result<TaskBucket> {
         check_name("bucket", name.as_ref())?;
         Ok(TaskBucket::new(self.clone(), name.as_ref()))
+    }
+
+    /// Every task bucket, ascending by name.
+    ///
+    /// # Errors
+    /// `Closed`, `Corrupted`, `Io`.
+    pub fn task_buckets(&self) -> Call<Vec<TaskBucketInfo>> {
+        self.call(|backend| async move { backend.task_buckets().await })
     }
 
     /// A batch of writes, to commit together.

@@ -9,17 +9,17 @@ mod work;
 
 use std::{future::Future, sync::Arc};
 
-pub(crate) use self::object::page_of;
+pub(crate) use self::object::{check_object_size, page_of};
 pub use self::{
     kind::{Acknowledge, DeleteObject, DiscardDeadTasks, ObjectPut, Put, RedriveDeadTasks},
-    object::{DeadTask, Object, ObjectInfo, TaskKind},
+    object::{DeadTask, Object, ObjectInfo, TaskBucketInfo, TaskKind},
     options::WorkOptions,
     put::NotBefore,
     task::Task,
 };
 use crate::{
     backend::{DeadTasksRead, Due, ObjectData, ObjectsRead, Operation, TaskBucketOperation},
-    error::{BoxError, Error, ErrorKind, Result},
+    error::{BoxError, ErrorKind, Result},
     limits::{check_key, check_text},
     operation::{Call, Read, Write},
     store::Store,
@@ -64,6 +64,15 @@ impl TaskBucket {
         &self.name
     }
 
+    /// What is known of it; `None` if nothing was ever put into it.
+    ///
+    /// # Errors
+    /// `Closed`, `Corrupted`, `Io`.
+    pub fn info(&self) -> Call<Option<TaskBucketInfo>> {
+        let (store, bucket) = (self.store.clone(), self.name.clone());
+        Call::new(async move { store.backend().await?.task_bucket_info(bucket).await })
+    }
+
     /// Puts an object under a key, in place of the one that is there, and a trigger `ObjectCreated`. Options:
     /// [`content_type`](Write::content_type), [`if_absent`](Write::if_absent), [`not_before`](Write::not_before),
     /// [`without_trigger`](Write::without_trigger).
@@ -73,11 +82,8 @@ impl TaskBucket {
     /// `InvalidArgument`; those of any commit: `Locked`, `Full`, `Closed`, `ReadOnly`, `Poisoned`, `CommitUnknown`,
     /// `Io`.
     pub fn put(&self, key: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Write<Put> {
-        let (key, bytes, limit) = (key.into(), bytes.into(), self.store.limits().object_bytes);
-        let checked = check_key("key", &key).and_then(|()| {
-            let length = bytes.len();
-            if length > limit { Err(Error::too_large("object", limit as u64, length as u64)) } else { Ok(()) }
-        });
+        let (key, bytes) = (key.into(), bytes.into());
+        let checked = check_key("key", &key).and_then(|()| check_object_size(&bytes, self.store.limits()));
         let operation = checked.map(|()| TaskBucketOperation::Put {
             bucket: self.name.clone(),
             object: ObjectData { key, content_type: None, bytes },

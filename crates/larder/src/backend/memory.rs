@@ -33,7 +33,7 @@ use self::{
 use super::{
     Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
     HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
-    StoredSnapshot, StreamsRead, VerifyReport,
+    StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -47,7 +47,7 @@ use crate::{
     projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
-    task_bucket::{DeadTask, Object, ObjectInfo},
+    task_bucket::{DeadTask, Object, ObjectInfo, TaskBucketInfo},
 };
 
 /// A store in memory, gone when it is dropped or closed.
@@ -238,8 +238,18 @@ impl Backend for MemoryBackend {
         Box::pin(async move { self.with_state(|state| Ok(state.projections.info(&projection))) })
     }
 
-    fn dead_letters(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
-        Box::pin(async move { self.with_state(|state| Ok(state.projections.dead_letters(&projection))) })
+    fn dead_letters(&self, projection: Arc<str>, after: Position) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+        Box::pin(
+            async move { self.with_state(|state| Ok(state.projections.dead_letters(&projection, after))) },
+        )
+    }
+
+    fn task_buckets(&self) -> BoxFuture<'_, Result<Vec<TaskBucketInfo>>> {
+        Box::pin(async { self.with_state(|state| state.task_buckets.infos()) })
+    }
+
+    fn task_bucket_info(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<TaskBucketInfo>>> {
+        Box::pin(async move { self.with_state(|state| state.task_buckets.bucket_info(&bucket)) })
     }
 
     fn read_object(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<Object>>> {
@@ -258,6 +268,10 @@ impl Backend for MemoryBackend {
         Box::pin(
             async move { self.with_state(|state| state.task_buckets.dead_letters(&request, &self.limits)) },
         )
+    }
+
+    fn read_triggers(&self, request: TriggersRead) -> BoxFuture<'_, Result<Vec<TriggerRow>>> {
+        Box::pin(async move { self.with_state(|state| state.task_buckets.triggers(&request)) })
     }
 
     fn next_due(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<u64>>> {

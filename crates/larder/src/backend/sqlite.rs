@@ -59,7 +59,7 @@ use self::{queue::Job, shared::Shared};
 use super::{
     Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
     HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
-    StoredSnapshot, StreamsRead, VerifyReport,
+    StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -72,7 +72,7 @@ use crate::{
     projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
-    task_bucket::{DeadTask, Object, ObjectInfo},
+    task_bucket::{DeadTask, Object, ObjectInfo, TaskBucketInfo},
 };
 
 /// A handle on an open SQLite file. Handles on the same file in one process share one writer.
@@ -239,10 +239,18 @@ impl Backend for SqliteBackend {
         self.read(move |shared| shared.pool.snapshot(|connection| projection::info(connection, &projection)))
     }
 
-    fn dead_letters(&self, projection: Arc<str>) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+    fn dead_letters(&self, projection: Arc<str>, after: Position) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
         self.read(move |shared| {
-            shared.pool.snapshot(|connection| projection::dead_letters(connection, &projection))
+            shared.pool.snapshot(|connection| projection::dead_letters(connection, &projection, after))
         })
+    }
+
+    fn task_buckets(&self) -> BoxFuture<'_, Result<Vec<TaskBucketInfo>>> {
+        self.read(task_bucket::infos)
+    }
+
+    fn task_bucket_info(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<TaskBucketInfo>>> {
+        self.read(move |shared| task_bucket::bucket_info(shared, &bucket))
     }
 
     fn read_object(&self, bucket: Arc<str>, key: String) -> BoxFuture<'_, Result<Option<Object>>> {
@@ -259,6 +267,10 @@ impl Backend for SqliteBackend {
 
     fn read_dead_tasks(&self, request: DeadTasksRead) -> BoxFuture<'_, Result<Page<DeadTask>>> {
         self.read(move |shared| task_bucket::dead_letters(shared, &request))
+    }
+
+    fn read_triggers(&self, request: TriggersRead) -> BoxFuture<'_, Result<Vec<TriggerRow>>> {
+        self.read(move |shared| task_bucket::triggers_page(shared, &request))
     }
 
     fn next_due(&self, bucket: Arc<str>) -> BoxFuture<'_, Result<Option<u64>>> {

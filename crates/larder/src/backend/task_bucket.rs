@@ -1,12 +1,13 @@
 //! What a backend is asked about task buckets, and the rows that it keeps of them.
 
 mod protocol;
+mod restore;
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::protocol::{Rows, operate};
+pub(crate) use self::protocol::{ERROR_BYTES, Rows, operate};
 use crate::{
     error::{Error, Result},
     task_bucket::{ObjectPut, TaskKind},
@@ -88,6 +89,41 @@ pub enum TaskBucketOperation {
         /// Which; `None` means all.
         trigger: Option<u64>,
     },
+    /// Writes rows of an export as they are. The first is a `Begin`, which is `AlreadyExists` if there ever was a bucket
+    /// of the name; what is there already, and numbers that the bucket has not given yet, are `InvalidArgument`.
+    Restore {
+        /// The bucket.
+        bucket: Arc<str>,
+        /// The rows, in the order in which they were exported; in one operation, or in several.
+        rows: Vec<TaskBucketRow>,
+    },
+}
+
+/// One row of what a task bucket holds, in this order: `Begin`, `Object`s by key, `Trigger`s by number, `End`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskBucketRow {
+    /// The bucket comes to be.
+    Begin {
+        /// The last number that it gave.
+        counter: u64,
+    },
+    /// An object.
+    Object {
+        /// What it is.
+        object: ObjectData,
+        /// Its version.
+        version: u64,
+        /// When it was put, in microseconds since 1970.
+        recorded_at: u64,
+    },
+    /// A trigger that waits, or a dead letter. Whether it is the first of its key follows from those that are there.
+    Trigger(TriggerRow),
+    /// The bucket is whole.
+    End {
+        /// As in `Begin`.
+        counter: u64,
+    },
 }
 
 impl TaskBucketOperation {
@@ -102,7 +138,8 @@ impl TaskBucketOperation {
             | Self::Acknowledge { bucket, .. }
             | Self::Fail { bucket, .. }
             | Self::Redrive { bucket, .. }
-            | Self::Discard { bucket, .. } => bucket,
+            | Self::Discard { bucket, .. }
+            | Self::Restore { bucket, .. } => bucket,
         }
     }
 }
@@ -125,6 +162,14 @@ impl Due {
             Self::After(duration) => later(now, duration),
         }
     }
+}
+
+/// What is later than every backend can tell is due at this time: never.
+pub(crate) const END_OF_TIME: u64 = i64::MAX.cast_unsigned();
+
+/// So much later, or never.
+fn later(now: u64, duration: u64) -> u64 {
+    now.saturating_add(duration).min(END_OF_TIME)
 }
 
 /// An object to put.
@@ -164,14 +209,6 @@ pub struct ObjectRow {
     /// The key.
     pub key: String,
     /// Taken from the bucket's counter: a later put has a higher one, also after a deletion.
-/// What is later than every backend can tell is due at this time: never.
-pub(crate) const END_OF_TIME: u64 = i64::MAX.cast_unsigned();
-
-/// So much later, or never.
-fn later(now: u64, duration: u64) -> u64 {
-    now.saturating_add(duration).min(END_OF_TIME)
-}
-
     pub version: u64,
     /// What kind of bytes they are, if that was said.
     pub content_type: Option<String>,
@@ -341,6 +378,17 @@ pub struct ObjectsRead {
     pub max_bytes: Option<usize>,
     /// Backwards.
     pub descending: bool,
+}
+
+/// A request for a page of triggers and dead letters, by number.
+#[derive(Debug, Clone)]
+pub struct TriggersRead {
+    /// The bucket.
+    pub bucket: Arc<str>,
+    /// Exclusive; no number is 0.
+    pub after: u64,
+    /// The most rows. Fewer are the end.
+    pub limit: usize,
 }
 
 /// A request for a page of dead letters, by number.

@@ -34,6 +34,35 @@ impl fmt::Display for TaskKind {
     }
 }
 
+/// What is known of a task bucket.
+///
+/// ```
+/// use larder::Store;
+///
+/// # fn main() -> larder::Result<()> {
+/// let store = Store::memory();
+/// store.task_bucket("files")?.put("a.txt", "hello").without_trigger().wait()?;
+/// assert_eq!(store.task_buckets().wait()?[0].bucket, "files");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskBucketInfo {
+    /// Its name.
+    pub bucket: String,
+    /// The last number that it gave, as an object's version or as a trigger's number.
+    pub counter: u64,
+}
+
+impl TaskBucketInfo {
+    /// What is known of a task bucket, for backends.
+    #[must_use]
+    pub fn new(bucket: String, counter: u64) -> Self {
+        Self { bucket, counter }
+    }
+}
+
 /// An object without its bytes: what a listing shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -104,6 +133,12 @@ impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Object").field("info", &self.info).finish_non_exhaustive()
     }
+}
+
+/// Refuses an object that is too large.
+pub(crate) fn check_object_size(bytes: &[u8], limits: &Limits) -> Result<()> {
+    let (limit, length) = (limits.object_bytes, bytes.len());
+    if length > limit { Err(Error::too_large("object", limit as u64, length as u64)) } else { Ok(()) }
 }
 
 /// A trigger that was given up.

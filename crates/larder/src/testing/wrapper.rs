@@ -6,18 +6,18 @@ use crate::{
     backend::{
         Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
         HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
-        StoredSnapshot, StreamsRead, VerifyReport,
+        StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
     },
     bus::Bus,
     clock::Clock,
     error::Result,
-    event::Event,
+    event::{Event, Position},
     event_log::{LogInfo, StreamInfo},
     page::Page,
     projection::{DeadLetter, ProjectionInfo},
     query_db::{Change, Item, ItemQuery, KeyValue, QueryDbInfo},
     snapshot::SnapshotInfo,
-    task_bucket::{DeadTask, Object, ObjectInfo},
+    task_bucket::{DeadTask, Object, ObjectInfo, TaskBucketInfo},
 };
 
 macro_rules! wrapper {
@@ -101,11 +101,14 @@ wrapper! {
     read_snapshots(request: SnapshotsRead) -> SnapshotPage;
     projections() -> Vec<ProjectionInfo>;
     projection_info(projection: Arc<str>) -> Option<ProjectionInfo>;
-    dead_letters(projection: Arc<str>) -> Vec<DeadLetter>;
+    dead_letters(projection: Arc<str>, after: Position) -> Vec<DeadLetter>;
+    task_buckets() -> Vec<TaskBucketInfo>;
+    task_bucket_info(bucket: Arc<str>) -> Option<TaskBucketInfo>;
     read_object(bucket: Arc<str>, key: String) -> Option<Object>;
     object_info(bucket: Arc<str>, key: String) -> Option<ObjectInfo>;
     read_objects(request: ObjectsRead) -> Page<ObjectInfo>;
     read_dead_tasks(request: DeadTasksRead) -> Page<DeadTask>;
+    read_triggers(request: TriggersRead) -> Vec<TriggerRow>;
     next_due(bucket: Arc<str>) -> Option<u64>;
     stats() -> StoreStats;
     verify(progress: Progress) -> VerifyReport;

@@ -1,6 +1,6 @@
 //! Projections' records, and rebuilds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use super::{query_db::QueryDbState, state::Transaction};
 use crate::{
@@ -36,9 +36,10 @@ impl Projections {
         self.all.get(name).map(ProjectionState::to_info)
     }
 
-    pub(super) fn dead_letters(&self, name: &str) -> Vec<DeadLetter> {
-        let letters = self.all.get(name).into_iter().flat_map(|state| state.dead_letters.values());
-        letters.take(LETTERS).cloned().collect()
+    pub(super) fn dead_letters(&self, name: &str, after: Position) -> Vec<DeadLetter> {
+        let Some(state) = self.all.get(name) else { return Vec::new() };
+        let above = state.dead_letters.range((Bound::Excluded(after), Bound::Unbounded));
+        above.take(LETTERS).map(|(_, letter)| letter.clone()).collect()
     }
 
     /// The first projection that reads the log and is not beyond this position.

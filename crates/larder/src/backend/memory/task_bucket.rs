@@ -10,12 +10,13 @@ use super::state::Transaction;
 use crate::{
     backend::{
         DeadTasksRead, Finding, ObjectRow, ObjectsRead, Outcome, TaskBucketOperation, TaskBucketStats,
-        TaskRows, TriggerRow, TriggerState, VerifyReport, bucket_checksum, check_row, operate_on_bucket,
+        TaskRows, TriggerRow, TriggerState, TriggersRead, VerifyReport, bucket_checksum, check_row,
+        operate_on_bucket,
     },
     error::Result,
     limits::Limits,
     page::Page,
-    task_bucket::{DeadTask, Object, ObjectInfo, page_of},
+    task_bucket::{DeadTask, Object, ObjectInfo, TaskBucketInfo, page_of},
 };
 
 /// The task buckets of a store.
@@ -85,6 +86,16 @@ impl KeptTrigger {
 }
 
 impl Bucket {
+    fn counter(&self, name: &str) -> Result<u64> {
+        let computed = bucket_checksum(name, self.counter);
+        check_row("a bucket whose checksum does not match", name, computed, self.checksum)?;
+        Ok(self.counter)
+    }
+
+    fn info(&self, name: &str) -> Result<TaskBucketInfo> {
+        Ok(TaskBucketInfo::new(name.to_owned(), self.counter(name)?))
+    }
+
     /// Puts a trigger, or nothing, in the place of a number, and answers what was there.
     fn replace(&mut self, trigger: u64, new: Option<KeptTrigger>) -> Option<KeptTrigger> {
         let was = self.triggers.remove(&trigger);
@@ -194,6 +205,21 @@ impl TaskBuckets {
         }
     }
 
+    pub(super) fn infos(&self) -> Result<Vec<TaskBucketInfo>> {
+        self.buckets.iter().map(|(name, bucket)| bucket.info(name)).collect()
+    }
+
+    pub(super) fn bucket_info(&self, name: &str) -> Result<Option<TaskBucketInfo>> {
+        self.buckets.get(name).map(|bucket| bucket.info(name)).transpose()
+    }
+
+    pub(super) fn triggers(&self, request: &TriggersRead) -> Result<Vec<TriggerRow>> {
+        let TriggersRead { bucket: name, after, limit } = request;
+        let Some(bucket) = self.buckets.get(name) else { return Ok(Vec::new()) };
+        let above = bucket.triggers.range((Bound::Excluded(*after), Bound::Unbounded));
+        above.take(*limit).map(|(_, kept)| kept.row(name).cloned()).collect()
+    }
+
     pub(super) fn next_due(&self, bucket: &str) -> Option<u64> {
         self.buckets.get(bucket)?.due.first().map(|(due_at, _)| *due_at)
     }
@@ -251,21 +277,16 @@ impl TaskBuckets {
 impl TaskRows for TaskBuckets {
     type Failure = crate::Error;
 
-    fn next_number(&mut self, name: &Arc<str>) -> Result<u64> {
+    fn counter(&mut self, name: &Arc<str>) -> Result<Option<u64>> {
+        self.buckets.get(name).map(|bucket| bucket.counter(name)).transpose()
+    }
+
+    fn set_counter(&mut self, name: &Arc<str>, counter: u64) -> Result<()> {
         let was = self.buckets.get(name).map(|bucket| (bucket.counter, bucket.checksum));
         self.undo.push(Undo::Counter(name.clone(), was));
         let bucket = self.bucket(name);
-        if was.is_some() {
-            check_row(
-                "a bucket whose checksum does not match",
-                name,
-                bucket_checksum(name, bucket.counter),
-                bucket.checksum,
-            )?;
-        }
-        bucket.counter += 1;
-        bucket.checksum = bucket_checksum(name, bucket.counter);
-        Ok(bucket.counter)
+        (bucket.counter, bucket.checksum) = (counter, bucket_checksum(name, counter));
+        Ok(())
     }
 
     fn object(&mut self, name: &Arc<str>, key: &str) -> Result<Option<ObjectRow>> {

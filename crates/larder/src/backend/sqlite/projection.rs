@@ -127,11 +127,11 @@ pub(super) fn info(connection: &Connection, name: &str) -> Result<Option<Project
     Record::find(connection, name)?.map(|record| record.info(connection)).transpose()
 }
 
-pub(super) fn dead_letters(connection: &Connection, name: &str) -> Result<Vec<DeadLetter>> {
-    let sql =
-        "SELECT position, letter, checksum FROM dead_letter WHERE projection = ?1 ORDER BY position LIMIT ?2";
+pub(super) fn dead_letters(connection: &Connection, name: &str, after: Position) -> Result<Vec<DeadLetter>> {
+    let sql = "SELECT position, letter, checksum FROM dead_letter WHERE projection = ?1 AND position > ?2
+                 ORDER BY position LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query((name, to_sql(LETTERS as u64)))?;
+    let mut rows = statement.query((name, to_sql(after.get()), to_sql(LETTERS as u64)))?;
     let mut letters = Vec::new();
     while let Some(row) = rows.next()? {
         letters.push(read_letter(name, row)?);

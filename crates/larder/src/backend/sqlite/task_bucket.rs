@@ -13,11 +13,12 @@ use super::{
 use crate::{
     backend::{
         DeadTasksRead, Finding, ObjectRow, ObjectsRead, Outcome, TaskBucketOperation, TaskBucketStats,
-        TaskRows, TriggerRow, TriggerState, VerifyReport, bucket_checksum, check_row, operate_on_bucket,
+        TaskRows, TriggerRow, TriggerState, TriggersRead, VerifyReport, bucket_checksum, check_row,
+        operate_on_bucket,
     },
     error::{Error, Result},
     page::Page,
-    task_bucket::{DeadTask, Object, ObjectInfo, TaskKind, page_of},
+    task_bucket::{DeadTask, Object, ObjectInfo, TaskBucketInfo, TaskKind, page_of},
 };
 
 macro_rules! object_columns {
@@ -92,6 +93,11 @@ const DEAD_DOWN: &str = concat!(
     "SELECT ",
     trigger_columns!(),
     " FROM task_trigger WHERE bucket = ?1 AND state = 2 AND trigger < ?2 ORDER BY trigger DESC LIMIT ?3"
+);
+const TRIGGERS: &str = concat!(
+    "SELECT ",
+    trigger_columns!(),
+    " FROM task_trigger WHERE bucket = ?1 AND trigger > ?2 ORDER BY trigger LIMIT ?3"
 );
 const SET_TRIGGER: &str = concat!(
     "INSERT OR REPLACE INTO task_trigger (bucket, ",
@@ -238,6 +244,29 @@ pub(super) fn dead_letters(shared: &Shared, request: &DeadTasksRead) -> Result<P
     })
 }
 
+pub(super) fn infos(shared: &Shared) -> Result<Vec<TaskBucketInfo>> {
+    shared.pool.snapshot(|connection| {
+        let info = |name: String| {
+            let counter = counter(connection, &name)?.unwrap_or(0);
+            Ok(TaskBucketInfo::new(name, counter))
+        };
+        names(connection)?.into_iter().map(info).collect()
+    })
+}
+
+pub(super) fn bucket_info(shared: &Shared, name: &str) -> Result<Option<TaskBucketInfo>> {
+    shared.pool.read(|connection| {
+        Ok(counter(connection, name)?.map(|counter| TaskBucketInfo::new(name.to_owned(), counter)))
+    })
+}
+
+pub(super) fn triggers_page(shared: &Shared, request: &TriggersRead) -> Result<Vec<TriggerRow>> {
+    let TriggersRead { bucket, after, limit } = request;
+    shared.pool.read(|connection| {
+        triggers(connection, TRIGGERS, bucket, (&**bucket, to_sql(*after), to_sql(*limit as u64)))
+    })
+}
+
 pub(super) fn next_due(shared: &Shared, bucket: &str) -> Result<Option<u64>> {
     shared.pool.read(|connection| {
         Ok(triggers(connection, NEXT_DUE, bucket, [bucket])?.first().map(|row| row.due_at))
@@ -253,11 +282,14 @@ struct Open<'a> {
 impl TaskRows for Open<'_> {
     type Failure = Failure;
 
-    fn next_number(&mut self, bucket: &Arc<str>) -> Result<u64, Failure> {
-        let next = counter(self.connection, bucket)? + 1;
+    fn counter(&mut self, bucket: &Arc<str>) -> Result<Option<u64>, Failure> {
+        Ok(counter(self.connection, bucket)?)
+    }
+
+    fn set_counter(&mut self, bucket: &Arc<str>, counter: u64) -> Result<(), Failure> {
         let mut set = self.connection.prepare_cached(SET_COUNTER).written()?;
-        set.execute((&**bucket, to_sql(next), bucket_checksum(bucket, next))).written()?;
-        Ok(next)
+        set.execute((&**bucket, to_sql(counter), bucket_checksum(bucket, counter))).written()?;
+        Ok(())
     }
 
     fn object(&mut self, bucket: &Arc<str>, key: &str) -> Result<Option<ObjectRow>, Failure> {
@@ -338,14 +370,15 @@ impl TaskRows for Open<'_> {
     }
 }
 
-fn counter(connection: &Connection, bucket: &str) -> Result<u64> {
+/// A bucket's counter; `None` if there is no such bucket.
+fn counter(connection: &Connection, bucket: &str) -> Result<Option<u64>> {
     let mut statement = connection.prepare_cached(COUNTER)?;
     let mut rows = statement.query([bucket])?;
-    let Some(row) = rows.next()? else { return Ok(0) };
+    let Some(row) = rows.next()? else { return Ok(None) };
     let counter = number(row, 0)?;
     let stored = stored_checksum(row, 1)?;
     check_row("a bucket whose checksum does not match", bucket, bucket_checksum(bucket, counter), stored)?;
-    Ok(counter)
+    Ok(Some(counter))
 }
 
 impl Writer {

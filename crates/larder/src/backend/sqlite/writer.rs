@@ -19,7 +19,7 @@ use super::{
     writer_log::WriterLog,
 };
 use crate::{
-    backend::{CommitReply, CommitRequest, Operation, Outcome},
+    backend::{CommitReply, CommitRequest, Operation, Outcome, TaskBucketOperation},
     clock::micros_since_epoch,
     error::{Error, ErrorKind, Result},
 };
@@ -457,8 +457,8 @@ fn is_plain_operation(operation: &Operation) -> bool {
         Operation::Append(_)
         | Operation::RequireHead { .. }
         | Operation::RequireNoneMatch { .. }
-        | Operation::Snapshot(_)
-        | Operation::TaskBucket(_) => true,
+        | Operation::Snapshot(_) => true,
+        Operation::TaskBucket(operation) => !matches!(operation, TaskBucketOperation::Restore { .. }),
         Operation::QueryDb(operation) => query_db::is_plain(operation),
         Operation::Projection(operation) => projection::is_plain(operation),
         _ => false,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     Claimed, Due, Lease, ObjectData, ObjectRow, TaskBucketOperation, TaskBucketOutcome, TriggerRow,
-    TriggerState, later,
+    TriggerState, later, restore::restore,
 };
 use crate::{
     backend::Outcome,
@@ -22,8 +22,16 @@ pub(crate) trait Rows {
     /// Why a row was not read or written.
     type Failure: From<Error>;
 
+    /// The last number of a bucket's counter; `None` if the bucket does not exist.
+    fn counter(&mut self, bucket: &Arc<str>) -> Result<Option<u64>, Self::Failure>;
+    /// Sets a bucket's counter. The bucket comes to be if it does not exist.
+    fn set_counter(&mut self, bucket: &Arc<str>, counter: u64) -> Result<(), Self::Failure>;
     /// The next number of a bucket's counter, from 1. The bucket comes to be if it does not exist.
-    fn next_number(&mut self, bucket: &Arc<str>) -> Result<u64, Self::Failure>;
+    fn next_number(&mut self, bucket: &Arc<str>) -> Result<u64, Self::Failure> {
+        let next = self.counter(bucket)?.unwrap_or(0) + 1;
+        self.set_counter(bucket, next)?;
+        Ok(next)
+    }
     /// The object of a key.
     fn object(&mut self, bucket: &Arc<str>, key: &str) -> Result<Option<ObjectRow>, Self::Failure>;
     /// Writes an object, in place of the one of its key.
@@ -48,7 +56,7 @@ pub(crate) trait Rows {
 }
 
 /// What is kept of an error.
-const ERROR_BYTES: usize = 4 << 10;
+pub(crate) const ERROR_BYTES: usize = 4 << 10;
 /// How many dead letters are moved at a time.
 const DEAD_AT_A_TIME: usize = 256;
 
@@ -96,6 +104,10 @@ pub(crate) fn operate<R: Rows>(
             TaskBucketOutcome::Moved(each_dead(rows, bucket, *trigger, |rows, row| {
                 rows.remove_trigger(bucket, row.trigger)
             })?)
+        }
+        O::Restore { bucket, rows: exported } => {
+            restore(rows, bucket, exported)?;
+            return Ok(Outcome::Done);
         }
     };
     Ok(Outcome::TaskBucket(outcome))
