@@ -114,7 +114,6 @@ pub use transfer::{
     TransferOptions, Transferred, TransferredLog, TransferredProjection, TransferredQueryDb,
     TransferredTaskBucket, check_export,
 };
-pub use transfer::{TransferOptions, Transferred, TransferredLog, TransferredQueryDb, check_export};
 pub use uuid::Uuid;
 
 /// Compiles and runs the code of the documents.

@@ -65,6 +65,7 @@ mod query_db;
 mod snapshot;
 mod support;
 mod task_bucket;
+mod transfer;
 mod watched;
 mod wrapper;
 

@@ -1,19 +1,25 @@
-//! Export and import of whole logs and QueryDbs as JSON Lines: the way from one store, or backend, to another.
+//! Export and import of everything that a store holds, as JSON Lines: the way from one store, or backend, to another.
 //!
-//! Positions, sequence numbers, marks, traces, ids and audited conditions stay as they were; items are saved anew, so
-//! their versions are the other store's. The format is specified in `docs/formats/export.md`.
+//! Positions, sequence numbers, marks, traces, ids and audited conditions stay as they were, and so do the numbers of task
+//! buckets and the checkpoints of projections; items are saved anew, so their versions are the other store's. The format is
+//! specified in `docs/formats/export.md`.
 
 mod export;
 mod format;
 mod import;
+mod transferred;
 
 use std::io::{BufRead, Write};
 
-pub use self::import::check_export;
+pub use self::{
+    import::check_export,
+    transferred::{
+        Transferred, TransferredLog, TransferredProjection, TransferredQueryDb, TransferredTaskBucket,
+    },
+};
 use crate::{
     backend::Progress,
     error::{Error, Result},
-    event::Position,
     limits::check_name,
     operation::Call,
     store::Store,
@@ -28,12 +34,12 @@ pub struct TransferOptions {
 }
 
 impl TransferOptions {
-    /// Every log, and every QueryDb.
+    /// Everything: logs, QueryDbs, task buckets and projections.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only this log; with several calls, these. QueryDbs are left out then.
+    /// Only this log; with several calls, these. What is no log is left out then.
     pub fn log(mut self, name: impl Into<String>) -> Self {
         self.logs.push(name.into());
         self
@@ -49,87 +55,22 @@ impl TransferOptions {
         self.logs.is_empty() || self.logs.iter().any(|name| name == log)
     }
 
+    fn is_everything(&self) -> bool {
+        self.logs.is_empty()
+    }
+
     fn check(&self) -> Result<()> {
         self.logs.iter().try_for_each(|log| check_name("log", log))
     }
 }
 
-/// What an export holds, or what an import has written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Transferred {
-    /// Each log, in the order of the export.
-    pub logs: Vec<TransferredLog>,
-    /// Each QueryDb, in the order of the export.
-    pub query_dbs: Vec<TransferredQueryDb>,
-}
-
-impl Transferred {
-    /// The events of all logs.
-    #[must_use]
-    pub fn events(&self) -> u64 {
-        self.logs.iter().map(|log| log.events).sum()
-    }
-
-    /// The items of all QueryDbs.
-    #[must_use]
-    pub fn items(&self) -> u64 {
-        self.query_dbs.iter().map(|query_db| query_db.items).sum()
-    }
-
-    /// The rows of all logs: events, and everything else that is known of them; and the items.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.logs.iter().map(|log| log.rows).sum::<u64>() + self.items()
-    }
-}
-
-/// What an export holds of one log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TransferredLog {
-    /// The log.
-    pub log: String,
-    /// Its events.
-    pub events: u64,
-    /// Its rows of every kind.
-    pub rows: u64,
-    /// The first position, of an event or of what is left of one; [`Position::START`] if there is none.
-    pub first_position: Position,
-    /// The last position, likewise.
-    pub last_position: Position,
-}
-
-/// What an export holds of one QueryDb.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TransferredQueryDb {
-    /// The QueryDb.
-    pub query_db: String,
-    /// Its visible items.
-    pub items: u64,
-}
-
-impl TransferredLog {
-    fn new(log: &str) -> Self {
-        Self { log: log.to_owned(), ..Self::default() }
-    }
-
-    fn count(&mut self, position: Option<Position>, is_event: bool) {
-        self.rows += 1;
-        self.events += u64::from(is_event);
-        if let Some(position) = position {
-            if self.first_position == Position::START {
-                self.first_position = position;
-            }
-            self.last_position = position;
-        }
-    }
-}
-
 impl Store {
-    /// Writes logs, and the definitions and visible items of QueryDbs, as JSON Lines, in bounded memory, while reads and
-    /// writes go on: each log as it was when its turn came, each item as it was when its page was read.
+    /// Writes logs, the definitions and visible items of QueryDbs, task buckets, and projections, as JSON Lines, in bounded
+    /// memory, while reads and writes go on: each log and bucket as it was when its turn came, each item as it was when its
+    /// page was read.
+    ///
+    /// A projection that goes on meanwhile is exported if it [owns](crate::Projection::owns) its QueryDbs and its log was
+    /// never compacted: then the import asks for a rebuild.
     ///
     /// The future writes as it is polled, so it blocks its thread as the writer does.
     ///
@@ -155,7 +96,7 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` for a log that does not exist; `HistoryCompacted` if a log was compacted meanwhile (export
-    /// again); `Io` and `Full` from the writer; `Corrupted`, `Closed`.
+    /// again); `Conflict` if any other projection went on meanwhile, or something was put into a bucket in its turn; `Io` and `Full` from the writer; `Corrupted`, `Closed`.
     pub fn export(&self, options: TransferOptions, writer: impl Write + Send + 'static) -> Call<Transferred> {
         let store = self.clone();
         Call::new(async move {
@@ -166,14 +107,14 @@ impl Store {
     }
 
     /// Reads what [`export`](Self::export) wrote, in bounded memory, in atomic chunks. A log is imported only
-    /// above its own head.
+    /// above its own head, a task bucket or a projection only where there is none of its name.
     ///
     /// An error names the last line that was committed in its context, key `committed line`. To know beforehand
     /// that the export is whole, read it with [`check_export`].
     ///
     /// # Errors
     /// `InvalidArgument` for what is no export, or for a position that is not above its log's head; `Corrupted`
-    /// for an export that was changed or cut off; `Incompatible` for a newer format; `NotFound` for a log that
+    /// for an export that was changed or cut off; `AlreadyExists` for a bucket or a projection; `Incompatible` for a newer format; `NotFound` for a log that
     /// is asked for and not in the export; `TooLarge`; and those of any commit.
     pub fn import(
         &self,

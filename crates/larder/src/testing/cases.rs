@@ -21,6 +21,7 @@ use super::{
     snapshot::{codec as snapshot_codec, recovery as snapshot_recovery, saving as snapshot_saving},
     support::CaseResult,
     task_bucket::{leases as task_leases, objects as task_objects, work as task_work},
+    transfer,
 };
 #[cfg(feature = "sqlite")]
 use super::{

@@ -386,6 +386,14 @@ macro_rules! __conformance_cases {
                 fm_03_restoring_what_is_there_is_refused,
                 fm_03_what_is_restored_is_the_same_log,
             }
+            transfer {
+                fm_03_a_bucket_is_restored_in_parts,
+                fm_03_a_bucket_that_was_refused_is_not_there,
+                fm_03_an_export_comes_back_the_same,
+                fm_03_an_import_is_the_same_store,
+                fm_03_more_dead_letters_than_a_page,
+                fm_03_triggers_are_read_in_pages,
+            }
             closing {
                 cf_05_close_is_idempotent,
                 cf_05_closing_while_others_write,
@@ -541,6 +549,7 @@ macro_rules! __conformance_cases {
                 fl_02_an_altered_object_is_never_data,
                 fl_02_an_altered_trigger_is_found,
                 tb_03_a_corrupted_object_is_a_failed_attempt,
+                fm_03_an_import_by_another_process_is_handled,
                 tb_03_another_instances_puts_are_handled,
             }
         }

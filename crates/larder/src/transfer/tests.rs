@@ -1,5 +1,8 @@
 //! An export holds everything, and an import writes nothing else.
 
+mod projections;
+mod task_buckets;
+
 use std::{
     io::{Cursor, Write},
     sync::{Arc, Mutex},
@@ -62,7 +65,36 @@ fn filled() -> Store {
     let keyring = format!("key {}", "ab".repeat(32)).parse().unwrap();
     snapshots.codec(crate::Codec::none().encrypted(keyring)).save("gone", 1, "a secret").wait().unwrap();
     store.event_log("other").unwrap().append("x", 0, [NewEvent::json("E", "2")]).wait().unwrap();
+    let rows = store.query_db("Rows").unwrap();
+    rows.save("p", &serde_json::json!({ "n": 1 })).wait().unwrap();
+    let files = store.task_bucket("files").unwrap();
+    files.put("a", "text").content_type("text/plain").wait().unwrap();
+    files.put("b", [0, 255]).without_trigger().wait().unwrap();
+    store.projection("rows").unwrap().set_checkpoint(Position::new(2)).wait().unwrap();
     store
+}
+
+/// The lines of an export, each as text.
+fn lines(bytes: &[u8]) -> Vec<&str> {
+    std::str::from_utf8(bytes).unwrap().lines().collect()
+}
+
+/// The lines of an export that begin so.
+fn lines_of<'a>(bytes: &'a [u8], name: &str) -> Vec<&'a str> {
+    let start = format!("{{\"{name}\":");
+    lines(bytes).into_iter().filter(|line| line.starts_with(&start)).collect()
+}
+
+/// An export with something else in it, which is not found by its checksum but by what it says.
+fn altered(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.contains(from), "{from}: {text}");
+    let mut changed: Vec<_> = text.replacen(from, to, 1).lines().map(str::to_owned).collect();
+    changed.pop();
+    let body = changed.join("\n") + "\n";
+    let rows = check_export(bytes, &Limits::default()).unwrap().rows();
+    let crc32c = crc32c::crc32c(body.as_bytes());
+    (body + &format!("{{\"end\":{{\"rows\":{rows},\"crc32c\":\"{crc32c:08x}\"}}}}\n")).into_bytes()
 }
 
 #[test]
@@ -105,8 +137,11 @@ fn one_log_can_be_chosen() {
     let copy = Store::memory();
     let options = TransferOptions::new().log("other");
     let imported = copy.import(options, Cursor::new(exported(&filled()))).wait().unwrap();
-    assert_eq!((imported.logs.len(), imported.events()), (1, 1));
+    assert_eq!((imported.logs.len(), imported.events(), imported.rows()), (1, 1, imported.logs[0].rows));
     assert_eq!(copy.logs().wait().unwrap().len(), 1);
+    assert_eq!(copy.query_dbs().wait().unwrap(), []);
+    assert_eq!(copy.task_buckets().wait().unwrap(), []);
+    assert_eq!(copy.projections().wait().unwrap(), []);
     let options = TransferOptions::new().log("nowhere");
     let error = copy.export(options.clone(), Shared::default()).wait().unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::NotFound);
@@ -250,6 +285,56 @@ fn a_snapshot_from_elsewhere_is_checked() {
         let bad = good.replacen(from, to, 1);
         assert!(import(&copy, bad.as_bytes()).is_err(), "{to}");
         assert_eq!(copy.snapshots().wait().unwrap().items, []);
+    }
+}
+
+#[test]
+fn a_log_with_nothing_but_snapshots_comes_along() {
+    let store = Store::memory();
+    for name in ["only", "also-only"] {
+        let snapshots = store.event_log(name).unwrap().snapshots();
+        snapshots.save(crate::Subject::query("q"), Position::new(4), "of a query").wait().unwrap();
+        snapshots.save("s", 3, "first").wait().unwrap();
+        snapshots.save("s", 5, "second").wait().unwrap();
+    }
+    store.event_log("between").unwrap().append("s", 0, [NewEvent::json("A", "1")]).wait().unwrap();
+    let original = exported(&store);
+    let copy = Store::memory();
+    let imported = copy.import(TransferOptions::new(), Cursor::new(original.clone())).wait().unwrap();
+    let logs: Vec<_> = imported.logs.iter().map(|log| (log.log.as_str(), log.rows)).collect();
+    assert_eq!(logs, [("also-only", 4), ("between", 2), ("only", 4)]);
+    assert_eq!(copy.snapshots().wait().unwrap(), store.snapshots().wait().unwrap());
+    assert_eq!(exported(&copy), original);
+
+    let options = TransferOptions::new().log("only");
+    let one = store.export(options, Shared::default()).wait().unwrap();
+    assert_eq!((one.logs.len(), one.rows()), (1, 4));
+}
+
+#[test]
+fn sections_out_of_order_or_twice_are_refused() {
+    let original = exported(&filled());
+    let bucket = "{\"task_bucket\":{\"name\":\"empty\",\"counter\":1}}\n{\"task_bucket_end\":{\"objects\":0,\"triggers\":0}}\n";
+    let query_db = "{\"query_db\":{\"name\":\"Empty\",\"spec\":{}}}\n{\"query_db_end\":{\"items\":0}}\n";
+    let fits = |before: &str, section: &str| {
+        let with = altered(&original, before, &format!("{section}{before}"));
+        check_export(&*with, &Limits::default()).map(drop)
+    };
+    fits("{\"task_bucket\":", query_db).unwrap();
+    fits("{\"projection\":", bucket).unwrap();
+    for (before, section) in [
+        ("{\"log\":", bucket),
+        ("{\"query_db\":", bucket),
+        ("{\"projection\":", query_db),
+        ("{\"projection\":", &bucket.replace("empty", "files")),
+        ("{\"query_db\":", &query_db.replace("Empty", "Rows")),
+        ("{\"object\":", bucket),
+    ] {
+        let error = fits(before, section).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::InvalidArgument { .. }),
+            "{section} before {before}: {error}"
+        );
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Told, bucket, on_a_thread, until};
+use super::{Told, bucket, commit, on_a_thread, until};
 use crate::{
+    backend::{TaskBucketOperation, TaskBucketRow, TriggerRow, TriggerState},
     error::ErrorKind,
     store::Store,
-    task_bucket::WorkOptions,
+    task_bucket::{TaskKind, WorkOptions},
     testing::{
         fixture::Fixture,
-        support::{CaseResult, refused},
+        process,
+        support::{CaseResult, backend, refused},
     },
 };
 
@@ -91,6 +93,58 @@ pub(in crate::testing) fn tb_03_a_corrupted_object_is_a_failed_attempt(fixture: 
     let letters = bucket.dead_letters().wait()?.items;
     assert!(letters.len() == 1 && letters[0].error.contains("corrupted"), "{letters:?}");
     Ok(())
+}
+
+/// An import takes several commits, and the watcher may look between them.
+pub(in crate::testing) fn fm_03_an_import_by_another_process_is_handled(fixture: &dyn Fixture) -> CaseResult {
+    if let Some(path) = process::role("importer") {
+        return import_into(&path);
+    }
+    let store = fixture.store()?;
+    let config = fixture.config().ok_or("a fixture with a file")?;
+    let crate::BackendConfig::Sqlite(sqlite) = &config.backend else { return Err("a file".into()) };
+    let told = Told::default();
+    let tell = told.clone();
+    let work = on_a_thread(bucket(&store)?.work(WorkOptions::default(), move |task| {
+        tell.tell(task.key);
+        async { Ok(()) }
+    }));
+    let mut importer = process::start("importer", &sqlite.path)?;
+    assert_eq!(importer.hear()?, "begun");
+    std::thread::sleep(3 * sqlite.poll_interval);
+    importer.tell("go on")?;
+    importer.finish()?;
+    until("the task", || told.lines() == ["a"])?;
+    store.close().wait()?;
+    until("the end", || work.is_finished())?;
+    Ok(())
+}
+
+fn import_into(path: &std::path::Path) -> CaseResult {
+    let store = Store::open(crate::Config::sqlite(path)).wait()?;
+    let backend = backend(&store)?;
+    let restore = |rows| commit(&backend, TaskBucketOperation::Restore { bucket: "mails".into(), rows });
+    let counter = 2;
+    restore(vec![TaskBucketRow::Begin { counter }])?;
+    process::say("begun");
+    process::listen();
+    let (key, kind, state) = ("a".into(), TaskKind::ObjectCreated, TriggerState::Behind);
+    let (trigger, version, due_at) = (2, 1, 0);
+    let row = TriggerRow {
+        trigger,
+        kind,
+        key,
+        version,
+        state,
+        due_at,
+        attempts: 0,
+        claims: 0,
+        holder: 0,
+        error: None,
+    };
+    restore(vec![TaskBucketRow::Trigger(row), TaskBucketRow::End { counter }])?;
+    store.close().wait()?;
+    process::done()
 }
 
 /// Another instance in this process shares the writer, so the puts come from a plain connection's changes: a copy of
