@@ -1,4 +1,4 @@
-//! `larder export`: logs as JSON Lines, to come back with `larder import --native`.
+//! `larder export`: everything as JSON Lines, to come back with `larder import --native`.
 
 use std::{
     fs::{self, File},
@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use larder::{Store, TransferOptions, Transferred};
-use serde_json::json;
+use larder::{ErrorKind, Store, TransferOptions, Transferred, TransferredProjection, TransferredTaskBucket};
+use serde_json::{Value, json};
 
 use crate::{
     context::Context,
@@ -17,14 +17,15 @@ use crate::{
     ui::{Part, Unit, counted},
 };
 
-/// Writes logs (positions, sequence numbers, marks, ids, conditions, snapshots) and QueryDbs as JSON Lines
+/// Writes logs, snapshots, QueryDbs, task buckets and projections as JSON Lines
 ///
+/// Positions, sequence numbers, marks, ids, conditions, triggers and checkpoints stay as they are.
 /// `larder import --native` reads it back, into this or another store. The format is in `docs/formats/export.md`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Export {
     /// The file to write, which must not exist; without it, the standard output
     file: Option<PathBuf>,
-    /// Only this log, and no QueryDbs; may be repeated
+    /// Only this log, with its snapshots; may be repeated
     #[arg(long = "log", value_name = "LOG")]
     logs: Vec<String>,
 }
@@ -32,9 +33,6 @@ pub(crate) struct Export {
 impl Export {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let store = context.open_to_read()?;
-        for log in &self.logs {
-            context.existing_log(&store, log)?;
-        }
         let Some(file) = self.file.as_deref().filter(|file| *file != Path::new("-")) else {
             self.write(context, &store, io::stdout())?;
             return Ok(ExitCode::Success);
@@ -50,24 +48,18 @@ impl Export {
             "query_dbs": exported.query_dbs.iter().map(|query_db| json!({
                 "query_db": query_db.query_db, "items": query_db.items,
             })).collect::<Vec<_>>(),
+            "task_buckets": exported.task_buckets.iter().map(bucket_json).collect::<Vec<_>>(),
+            "projections": exported.projections.iter().map(projection_json).collect::<Vec<_>>(),
         });
         context.ui.result(&result, |ui| {
-            let (done, logs) = (ui.paint(Part::Good, "exported"), exported.logs.len());
-            let file = ui.paint(Part::Name, file.display().to_string());
-            let items = match exported.query_dbs.len() {
-                0 => String::new(),
-                count => format!(
-                    " and {} of {}",
-                    counted(exported.items(), "item"),
-                    counted(count as u64, "QueryDb")
-                ),
-            };
-            ui.line(format!(
-                "{done} {} of {}{items} to {file}",
-                counted(exported.events(), "event"),
-                counted(logs as u64, "log")
-            ))
+            let (done, what) = (ui.paint(Part::Good, "exported"), told(&exported));
+            ui.line(format!("{done} {what} to {}", ui.paint(Part::Name, file.display().to_string())))
         })?;
+        for projection in exported.projections.iter().filter(|projection| projection.rebuild) {
+            context
+                .ui
+                .note(format!("projection {} will be rebuilt where it is imported", projection.projection));
+        }
         Ok(ExitCode::Success)
     }
 
@@ -82,7 +74,15 @@ impl Export {
         let options = self.logs.iter().fold(options, TransferOptions::log);
         let exported = store.export(options, writer).wait();
         bar.finish();
-        Ok(exported?)
+        let error = match exported {
+            Ok(exported) => return Ok(exported),
+            Err(error) => error,
+        };
+        let log = error.context().iter().find(|(key, _)| *key == "log");
+        if let (ErrorKind::NotFound, Some((_, log))) = (error.kind(), log) {
+            context.existing_log(store, log)?;
+        }
+        Err(error.into())
     }
 
     /// Writes beside the file first: it is whole, or it is not there.
@@ -109,4 +109,39 @@ impl Export {
         }
         written
     }
+}
+
+/// What an export holds, in a line.
+fn told(exported: &Transferred) -> String {
+    let of =
+        |rows, row, count: usize, what| format!("{} of {}", counted(rows, row), counted(count as u64, what));
+    let mut parts = vec![of(exported.events(), "event", exported.logs.len(), "log")];
+    if !exported.query_dbs.is_empty() {
+        parts.push(of(exported.items(), "item", exported.query_dbs.len(), "QueryDb"));
+    }
+    if !exported.task_buckets.is_empty() {
+        let triggers = counted(exported.triggers(), "trigger");
+        parts.push(format!(
+            "{} and {triggers} of {}",
+            counted(exported.objects(), "object"),
+            counted(exported.task_buckets.len() as u64, "bucket")
+        ));
+    }
+    if !exported.projections.is_empty() {
+        parts.push(counted(exported.projections.len() as u64, "projection"));
+    }
+    parts.join(", ")
+}
+
+pub(super) fn bucket_json(bucket: &TransferredTaskBucket) -> Value {
+    json!({ "bucket": bucket.bucket, "objects": bucket.objects, "triggers": bucket.triggers })
+}
+
+pub(super) fn projection_json(projection: &TransferredProjection) -> Value {
+    json!({
+        "projection": projection.projection,
+        "checkpoint": projection.checkpoint,
+        "dead_letters": projection.dead_letters,
+        "rebuild": projection.rebuild,
+    })
 }

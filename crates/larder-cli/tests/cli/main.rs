@@ -9,3 +9,4 @@ mod refusals;
 mod snapshots;
 mod support;
 mod tasks;
+mod transfer;
