@@ -7,7 +7,7 @@ use super::{Problem, tree::Tree};
 const CONTRACT: &str = "docs/contract.md";
 /// Where the cases are: functions named after a rule, such as `el_07_head_never_goes_back`.
 const CASES: [&str; 2] = ["crates/larder/src/testing/", "crates/larder-kv/tests/contract.rs"];
-const AREAS: [&str; 10] = ["cf_", "el_", "wb_", "fl_", "sn_", "qd_", "tb_", "pr_", "kv_", "sy_"];
+const AREAS: [&str; 11] = ["cf_", "el_", "wb_", "fl_", "fm_", "sn_", "qd_", "tb_", "pr_", "kv_", "sy_"];
 
 /// Every rule that a source or document names is in the contract, and every rule there has a case.
 pub(super) fn rules(tree: &Tree) -> Vec<Problem> {
