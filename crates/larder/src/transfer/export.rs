@@ -17,11 +17,29 @@ use super::{
     TransferOptions, Transferred,
     format::{Line, VERSION},
 };
-use crate::{backend::Backend, error::Result};
+use crate::{
+    backend::{Backend, Progress},
+    error::Result,
+};
 
 /// How much is read at a time.
 const PAGE_ROWS: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
+
+/// Tells whoever wants to know how far the export is.
+#[derive(Clone, Copy)]
+struct Tally<'a> {
+    progress: &'a Progress,
+    /// The rows of earlier sections.
+    before: u64,
+}
+
+impl Tally<'_> {
+    /// After so many rows of this section.
+    fn report(self, rows: u64) {
+        self.progress.report(self.before + rows, 0);
+    }
+}
 
 pub(super) async fn export<W: Write>(
     backend: &dyn Backend,
@@ -37,7 +55,8 @@ pub(super) async fn export<W: Write>(
     let mut ends = LogEnds::new();
     for name in &logs {
         let mut log = LogExport::start(backend, name).await?;
-        ends.insert(name.clone(), log.write(&mut lines, &options, exported.rows()).await?);
+        let tally = Tally { progress: &options.progress, before: exported.rows() };
+        ends.insert(name.clone(), log.write(&mut lines, tally).await?);
         exported.logs.push(log.into_counted());
     }
     if options.is_everything() {
@@ -58,12 +77,12 @@ async fn export_others<W: Write>(
     let query_dbs = backend.query_dbs().await?;
     checkpoints.begin_query_dbs(backend, &query_dbs).await?;
     for info in query_dbs {
-        exported.query_dbs.push(query_db::export(backend, info, lines).await?);
-        options.progress.report(exported.rows(), 0);
+        let tally = Tally { progress: &options.progress, before: exported.rows() };
+        exported.query_dbs.push(query_db::export(backend, info, lines, tally).await?);
     }
     for info in backend.task_buckets().await? {
-        exported.task_buckets.push(task_bucket::export(backend, &info.bucket, lines).await?);
-        options.progress.report(exported.rows(), 0);
+        let tally = Tally { progress: &options.progress, before: exported.rows() };
+        exported.task_buckets.push(task_bucket::export(backend, &info.bucket, lines, tally).await?);
     }
     let after = backend.query_dbs().await?;
     for info in backend.projections().await? {

@@ -7,7 +7,7 @@ use super::{
         TransferOptions, TransferredLog,
         format::{Line, position_of},
     },
-    PAGE_BYTES, PAGE_ROWS,
+    PAGE_BYTES, PAGE_ROWS, Tally,
     lines::Lines,
 };
 use crate::{
@@ -102,12 +102,7 @@ impl<'a> LogExport<'a> {
         Ok(())
     }
 
-    pub(super) async fn write<W: Write>(
-        &mut self,
-        lines: &mut Lines<W>,
-        options: &TransferOptions,
-        rows_before: u64,
-    ) -> Result<LogEnd> {
+    pub(super) async fn write<W: Write>(&mut self, lines: &mut Lines<W>, tally: Tally<'_>) -> Result<LogEnd> {
         lines.write(&Line::Log { name: (&*self.log).into() })?;
         self.write_snapshots(lines).await?;
         if self.head.is_none() {
@@ -126,7 +121,7 @@ impl<'a> LogExport<'a> {
                 }
                 self.write_row(lines, &row)?;
             }
-            options.progress.report(rows_before + self.counted.rows, 0);
+            tally.report(self.counted.rows);
             after = page.next;
             if after.is_none() {
                 break;

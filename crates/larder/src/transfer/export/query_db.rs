@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{
     super::{TransferredQueryDb, format::Line},
-    PAGE_BYTES, PAGE_ROWS,
+    PAGE_BYTES, PAGE_ROWS, Tally,
     lines::Lines,
 };
 use crate::{
@@ -17,6 +17,7 @@ pub(super) async fn export<W: Write>(
     backend: &dyn Backend,
     info: QueryDbInfo,
     lines: &mut Lines<W>,
+    tally: Tally<'_>,
 ) -> Result<TransferredQueryDb> {
     lines.write(&Line::QueryDb { name: (&info.query_db).into(), spec: info.spec })?;
     let mut counted = TransferredQueryDb { query_db: info.query_db.clone(), items: 0 };
@@ -34,6 +35,7 @@ pub(super) async fn export<W: Write>(
             lines.write(&Line::of_item(item))?;
             counted.items += 1;
         }
+        tally.report(counted.items);
         request.after = page.next;
         if request.after.is_none() {
             break;

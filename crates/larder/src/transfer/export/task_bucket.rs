@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use super::{
     super::{TransferredTaskBucket, format::Line},
-    PAGE_ROWS,
+    PAGE_ROWS, Tally,
     lines::Lines,
 };
 use crate::{
@@ -16,17 +16,17 @@ pub(super) async fn export<W: Write>(
     backend: &dyn Backend,
     name: &str,
     lines: &mut Lines<W>,
+    tally: Tally<'_>,
 ) -> Result<TransferredTaskBucket> {
     let bucket: Arc<str> = name.into();
     let info = backend.task_bucket_info(bucket.clone()).await?;
     let counter = info.map_or(0, |info| info.counter);
     lines.write(&Line::TaskBucket { name: name.into(), counter })?;
-    let mut export = BucketExport { backend, bucket, counter, lines };
-    let counted = TransferredTaskBucket {
-        bucket: name.to_owned(),
-        objects: export.objects().await?,
-        triggers: export.triggers().await?,
-    };
+    let counted = TransferredTaskBucket { bucket: name.to_owned(), objects: 0, triggers: 0 };
+    let mut export = BucketExport { backend, bucket, counter, counted, lines, tally };
+    export.objects().await?;
+    export.triggers().await?;
+    let counted = export.counted;
     let TransferredTaskBucket { objects, triggers, .. } = counted;
     lines.write(&Line::TaskBucketEnd { objects, triggers })?;
     Ok(counted)
@@ -37,13 +37,14 @@ struct BucketExport<'a, W: Write> {
     bucket: Arc<str>,
     /// As it was at the beginning: what has a higher number came later.
     counter: u64,
+    counted: TransferredTaskBucket,
     lines: &'a mut Lines<W>,
+    tally: Tally<'a>,
 }
 
 impl<W: Write> BucketExport<'_, W> {
     /// Writes the objects, of which one is in memory at a time.
-    async fn objects(&mut self) -> Result<u64> {
-        let mut written = 0;
+    async fn objects(&mut self) -> Result<()> {
         let mut request = ObjectsRead {
             bucket: self.bucket.clone(),
             prefix: String::new(),
@@ -60,29 +61,31 @@ impl<W: Write> BucketExport<'_, W> {
                 let Some(object) = object else { continue };
                 self.check(object.info.version)?;
                 self.lines.write(&Line::of_object(&object))?;
-                written += 1;
+                self.counted.objects += 1;
             }
+            self.tally.report(self.counted.objects);
             request.after = page.next;
             if request.after.is_none() {
-                return Ok(written);
+                return Ok(());
             }
         }
     }
 
     /// Writes the triggers and dead letters.
-    async fn triggers(&mut self) -> Result<u64> {
-        let (mut written, mut after) = (0, 0);
+    async fn triggers(&mut self) -> Result<()> {
+        let mut after = 0;
         loop {
             let request = TriggersRead { bucket: self.bucket.clone(), after, limit: PAGE_ROWS };
             let rows = self.backend.read_triggers(request).await?;
             for row in &rows {
                 self.check(row.trigger)?;
                 self.lines.write(&Line::of_trigger(row))?;
-                written += 1;
+                self.counted.triggers += 1;
                 after = row.trigger;
             }
+            self.tally.report(self.counted.objects + self.counted.triggers);
             if rows.len() < PAGE_ROWS {
-                return Ok(written);
+                return Ok(());
             }
         }
     }

@@ -254,6 +254,18 @@ fn a_cut_off_import_leaves_a_sound_bucket() {
 }
 
 #[test]
+fn progress_is_told_page_by_page() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    let progress = Progress::new(move |done, _| tell.lock().unwrap().push(done));
+    let options = TransferOptions::new().progress(progress);
+    let found = long().export(options, Shared::default()).wait().unwrap();
+    let told = told.lock().unwrap();
+    assert!(told.len() >= 10 && told.is_sorted(), "{told:?}");
+    assert_eq!((told.last().copied(), found.rows()), (Some(5_000), 5_000));
+}
+
+#[test]
 fn what_is_put_meanwhile_is_no_silent_hole() {
     for change in ["replaced", "put", "deleted"] {
         let store = long();
@@ -296,11 +308,11 @@ fn workers_and_deletions_may_go_on_meanwhile() {
 #[test]
 fn a_line_can_be_as_long_as_an_object() {
     // Nothing else makes lines so long.
-    let mut limits = Limits { object_bytes: 8 << 20, ..Limits::default() };
+    let mut limits = Limits { object_bytes: 2 << 20, ..Limits::default() };
     (limits.payload_bytes, limits.item_bytes, limits.snapshot_bytes) = (1 << 10, 1 << 10, 1 << 10);
     let open = || Store::open(Config::memory().limits(limits.clone())).wait().unwrap();
     let store = open();
-    let bytes: Vec<u8> = (0..8_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> = (0..2_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let bucket = store.task_bucket("files").unwrap();
     for key in ["a", "b"] {
         bucket.put(key, bytes.clone()).wait().unwrap();
