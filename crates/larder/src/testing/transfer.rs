@@ -259,6 +259,7 @@ pub(super) fn fm_03_triggers_are_read_in_pages(fixture: &dyn Fixture) -> CaseRes
             let Some(last) = page.last() else { break };
             after = last.trigger;
             paged.extend(page);
+            assert!(paged.len() <= all.len(), "it never ends");
         }
         assert_eq!(paged, all, "in pages of {limit}");
     }

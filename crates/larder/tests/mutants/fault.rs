@@ -47,6 +47,18 @@ pub(crate) enum Fault {
     VerifiesNothing,
     RestoresNothing,
     HistoryWithoutTraces,
+    /// A bucket that is imported hands out numbers again.
+    RestoresNoCounter,
+    /// A trigger that is imported was never attempted.
+    ForgetsAttempts,
+    /// Triggers wait, though they were given up.
+    RevivesTheDead,
+    /// Reads of triggers leave out those that wait behind others.
+    ReadsFirstTriggers,
+    /// Reads the first dead letters of a projection only.
+    ReadsFirstLetters,
+    /// Tells of no bucket.
+    HidesBuckets,
     PrunesNothing,
     DeletesBelow,
     BeforeIsInclusive,

@@ -149,6 +149,16 @@ caught! { Of, Fault:
         "sn_01_listings_are_in_order_and_lose_nothing", "sn_01_a_listing_starts_anywhere"];
     snapshots_in_parts: SplitsBatches => ["sn_01_a_save_is_part_of_a_batch"];
     half_a_history: HistoryWithoutTraces => ["fm_03_history_holds_everything_in_order"];
+    numbers_again: RestoresNoCounter => [
+        "fm_03_a_bucket_is_restored_in_parts", "fm_03_an_import_is_the_same_store"];
+    attempts_forgotten: ForgetsAttempts => [
+        "fm_03_a_bucket_is_restored_in_parts", "fm_03_an_import_is_the_same_store"];
+    the_dead_revived: RevivesTheDead => [
+        "fm_03_a_bucket_is_restored_in_parts", "fm_03_an_import_is_the_same_store"];
+    half_the_triggers: ReadsFirstTriggers => ["fm_03_triggers_are_read_in_pages"];
+    half_the_letters: ReadsFirstLetters => ["fm_03_more_dead_letters_than_a_page"];
+    buckets_hidden: HidesBuckets => [
+        "fm_03_a_bucket_that_was_refused_is_not_there", "fm_03_an_import_is_the_same_store"];
 }
 
 caught! { OfItems, ItemFault:

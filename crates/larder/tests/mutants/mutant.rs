@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use larder::{
-    Change, Error, ErrorKind, Event, Expected, Item, ItemQuery, Page, Payload, Position, Query, QueryItem,
-    Result, SnapshotInfo, StreamInfo, Subject,
+    Change, DeadLetter, Error, ErrorKind, Event, Expected, Item, ItemQuery, Page, Payload, Position, Query,
+    QueryItem, Result, SnapshotInfo, StreamInfo, Subject, TaskBucketInfo,
     backend::{
         Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, EventData, EventRead, EventSource,
         HistoryPage, HistoryRead, HistoryRow, ItemsRead, Operation, Progress, SnapshotOperation,
-        SnapshotRead, SnapshotsRead, StoredSnapshot, StreamsRead, VerifyReport, container_digest,
+        SnapshotRead, SnapshotsRead, StoredSnapshot, StreamsRead, TaskBucketOperation, TaskBucketRow,
+        TriggerRow, TriggerState, TriggersRead, VerifyReport, container_digest,
     },
     testing::Wrapper,
 };
@@ -139,11 +140,24 @@ impl Mutant {
             | (Fault::RestoresNothing, Operation::Restore { log, .. }) => *operation = harmless(log),
             (Fault::CompactionDoesNothing, Operation::Compact { through, .. })
             | (Fault::RaiseMarkDoesNothing, Operation::RaiseMark { through, .. }) => *through = 0,
+            (_, Operation::TaskBucket(TaskBucketOperation::Restore { rows, .. })) => {
+                rows.iter_mut().for_each(|row| self.spoil_row(row));
+            }
             (_, Operation::Snapshot(operation)) => self.change_snapshots(operation),
             (Fault::TrimDoesNothing, Operation::Trim { through, .. }) => *through = Position::START,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Changes a row of a bucket that is to be restored.
+    fn spoil_row(&self, row: &mut TaskBucketRow) {
+        match (self.fault, row) {
+            (Fault::RestoresNoCounter, TaskBucketRow::End { counter }) => *counter = 1,
+            (Fault::ForgetsAttempts, TaskBucketRow::Trigger(row)) => row.attempts = 0,
+            (Fault::RevivesTheDead, TaskBucketRow::Trigger(row)) => row.state = TriggerState::Behind,
+            _ => {}
+        }
     }
 
     /// Changes an event that is to be appended.
@@ -285,6 +299,28 @@ impl Wrapper for Mutant {
             }
             Ok(info)
         })
+    }
+
+    fn read_triggers(&self, request: TriggersRead) -> BoxFuture<'_, Result<Vec<TriggerRow>>> {
+        Box::pin(async move {
+            let mut rows = self.inner.read_triggers(request).await?;
+            rows.retain(|row| !self.has(Fault::ReadsFirstTriggers) || row.state != TriggerState::Behind);
+            Ok(rows)
+        })
+    }
+
+    fn dead_letters(&self, projection: Arc<str>, after: Position) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+        if self.has(Fault::ReadsFirstLetters) && after > Position::START {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
+        self.inner.dead_letters(projection, after)
+    }
+
+    fn task_buckets(&self) -> BoxFuture<'_, Result<Vec<TaskBucketInfo>>> {
+        if self.has(Fault::HidesBuckets) {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
+        self.inner.task_buckets()
     }
 
     fn read_history(&self, request: HistoryRead) -> BoxFuture<'_, Result<HistoryPage>> {

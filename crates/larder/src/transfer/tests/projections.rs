@@ -236,6 +236,36 @@ fn one_that_owns_and_goes_on_meanwhile_is_rebuilt() {
 }
 
 #[test]
+fn one_that_is_ahead_of_its_exported_log_is_rebuilt() {
+    let parts = Parts::new();
+    let loose = parts.store.projection("loose").unwrap();
+    loose.set_checkpoint(Position::new(3)).wait().unwrap();
+    // Exported after `orders`, and before the QueryDbs.
+    let padding = parts.store.event_log("padding").unwrap();
+    padding.append_if((0..200).map(|_| NewEvent::new("A", &"x".repeat(1_000))), None).wait().unwrap();
+    let meddling = Parts::of(parts.store.clone());
+    let (found, bytes) = meddled(&parts.store, move || {
+        meddling.append(5);
+        meddling.catch_up();
+    });
+    let found = found.unwrap();
+    assert_eq!(found.logs[0].events, 10);
+    let told = |n: usize| (found.projections[n].checkpoint.get(), found.projections[n].rebuild);
+    assert_eq!((told(0), told(1)), ((10, true), (3, false)));
+    let copy = Parts::of(Store::memory());
+    import(&copy.store, &bytes).unwrap();
+    copy.append(1);
+    copy.catch_up();
+    assert_eq!(copy.count(), "{\"events\":11}");
+
+    // One that owns nothing may have written to a log that was exported before.
+    let (result, _) = meddled(&parts.store, move || {
+        loose.set_checkpoint(Position::new(4)).wait().unwrap();
+    });
+    assert!(matches!(result.unwrap_err().kind(), ErrorKind::Conflict { expected: 3, actual: 4 }));
+}
+
+#[test]
 fn one_that_was_rebuilt_meanwhile_is_rebuilt() {
     let parts = Parts::new();
     pad(&parts.store);
