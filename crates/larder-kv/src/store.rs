@@ -27,6 +27,10 @@ use crate::{
     wal::record::{RECORD_HEAD_BYTES, Record, RecordKind},
 };
 
+/// Higher sequence numbers and times would leave no room for later ones.
+const MOST_SEQ: u64 = u64::MAX / 2;
+const MOST_HLC: u64 = u64::MAX / 2;
+
 /// The latest write of every key, removals included, and what is known about authors and peers.
 ///
 /// Entries lie in an arena, stamp, key and value together; a hash leads to them for reading one, an ordered index for
@@ -177,6 +181,9 @@ impl Store {
                 offset,
                 format!("author {}, who was not introduced", record.author),
             ));
+        }
+        if record.seq > MOST_SEQ || record.hlc.to_bits() > MOST_HLC {
+            return Err(Error::corrupted(offset, "a sequence number or time that no writer ever reaches"));
         }
         let stamp = Stamp { hlc: record.hlc, author, seq: record.seq };
         match record.kind {
