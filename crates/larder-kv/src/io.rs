@@ -120,6 +120,15 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Whatever the operating system says; part of the bytes may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Extends the file by zeros, from its end through `length`, and makes sure that there is space for what is written
+    /// over them. They are durable with the next sync.
+    ///
+    /// # Errors
+    /// `StorageFull` if there is no space for it, and whatever the operating system says; part of it may have been done.
+    fn allocate(&self, end: u64, length: u64) -> io::Result<()> {
+        write_zeros(self, end, length)
+    }
+
     /// Makes everything durable that was written before this call, and the file's length.
     ///
     /// # Errors
@@ -131,4 +140,16 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// Whatever the operating system says.
     fn set_len(&self, length: u64) -> io::Result<()>;
+}
+
+/// Writes zeros from one place of a file to another.
+pub(crate) fn write_zeros<F: DiskFile + ?Sized>(file: &F, start: u64, end: u64) -> io::Result<()> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = start;
+    while at < end {
+        let length = usize::try_from(end - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        file.write_at(at, &ZEROS[..length])?;
+        at += length as u64;
+    }
+    Ok(())
 }

@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(target_os = "linux")]
+use super::write_zeros;
 use super::{Disk, DiskFile, DiskLock, Locking, OpenFile};
 
 /// The operating system's disk.
@@ -127,6 +129,16 @@ impl DiskFile for OsFile {
             }
         }
         Ok(())
+    }
+
+    /// Reserves space without writing to it, where the file system can.
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, end: u64, length: u64) -> io::Result<()> {
+        use rustix::{fs, io::Errno};
+        match fs::fallocate(&self.0, fs::FallocateFlags::empty(), end, length.saturating_sub(end)) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, end, length),
+            result => Ok(result?),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

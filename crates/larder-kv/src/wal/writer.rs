@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    io::DiskFile,
+    io::{DiskFile, write_zeros},
     wal::{
         frame::{FRAME_HEAD_BYTES, begin, finish, padded},
         header::{HEADER_BYTES, Header, Identity},
@@ -21,10 +21,12 @@ use crate::{
 /// The file grows by a quarter of itself, within these bounds.
 const LEAST_GROWTH: u64 = 64 << 10;
 const MOST_GROWTH: u64 = 4 << 20;
+/// For a frame of this size or more, space is allocated and not written to: to write all bytes twice would take longer than a
+/// sync that notes what has become of the allocated space.
+const LARGE_FRAME_BYTES: u64 = 64 << 10;
+const MOST_LARGE_GROWTH: u64 = 32 << 20;
 /// More than this does not stay allocated.
 const BUFFER_BYTES: usize = 4 << 20;
-
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The end of a file: frames are encoded into memory, and then written.
 #[derive(Debug)]
@@ -36,9 +38,9 @@ pub(crate) struct Writer {
     buffer: Vec<u8>,
     /// Where they go.
     written: u64,
-    /// Up to where there are durable zeros.
+    /// Up to where there are zeros, and space for frames.
     reserved: u64,
-    /// Whether frames go only where durable zeros are, so that a sync need not grow the file.
+    /// Whether frames go only where space is reserved, so that a sync need not look for it, and no write runs out of it.
     reserves: bool,
     sequence: u64,
     /// Up to where the file is durable, as whoever syncs it sets it.
@@ -92,32 +94,35 @@ impl Writer {
         !self.reserves || self.end() + bytes <= self.reserved
     }
 
-    /// Whether a write that found no space left can be tried again. Where zeros were reserved, space was promised.
+    /// Whether a write that found no space left can be tried again. Where it was reserved, it was promised.
     pub(crate) fn may_run_full(&self) -> bool {
         !self.reserves
     }
 
-    /// Extends the file by zeros, so that frames of this size have room, and a reserve.
+    /// Extends the file by zeros, so that a frame of this size has room, and a reserve.
     ///
     /// # Errors
     /// `Before` if nothing but the file's length has changed; `During` if the sync failed, and with it perhaps one of
     /// frames that were written before.
     pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), ReserveError> {
-        let growth = (self.end() / 4).clamp(LEAST_GROWTH, MOST_GROWTH);
+        let is_large = bytes >= LARGE_FRAME_BYTES;
+        let most = if is_large { MOST_LARGE_GROWTH } else { MOST_GROWTH };
+        let growth = (self.end() / 4).clamp(LEAST_GROWTH, most);
         let wanted = (self.end() + bytes + growth).next_multiple_of(HEADER_BYTES as u64);
-        let mut at = self.reserved;
-        while at < wanted {
-            let length = usize::try_from(wanted - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            if let Err(error) = self.file.write_at(at, &ZEROS[..length]) {
-                // What was added is of no use, and gives others room. If that fails too, it is still only zeros.
-                let _ = self.file.set_len(self.reserved.max(self.end()));
-                return Err(ReserveError::Before(error));
-            }
-            at += length as u64;
+        let extended = match is_large {
+            true => self.file.allocate(self.reserved, wanted),
+            false => write_zeros(&*self.file, self.reserved, wanted),
+        };
+        if let Err(error) = extended {
+            // What was added is of no use, and gives others room. If that fails too, it is still only zeros.
+            let _ = self.file.set_len(self.reserved.max(self.end()));
+            return Err(ReserveError::Before(error));
         }
-        self.file.sync().map_err(ReserveError::During)?;
+        if !is_large {
+            self.file.sync().map_err(ReserveError::During)?;
+            self.durable.fetch_max(self.written, Ordering::AcqRel);
+        }
         self.reserved = wanted;
-        self.durable.fetch_max(self.written, Ordering::AcqRel);
         Ok(())
     }
 
@@ -140,7 +145,7 @@ impl Writer {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        assert!(self.has_room(0), "frames go where durable zeros are");
+        assert!(self.has_room(0), "frames go where space is reserved");
         self.file.write_at(self.written, &self.buffer)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
