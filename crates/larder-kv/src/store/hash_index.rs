@@ -18,11 +18,16 @@ const TABLES: usize = 64;
 pub(crate) struct HashIndex {
     tables: Vec<HashTable<Place>>,
     hasher: RandomState,
+    len: usize,
 }
 
 impl Default for HashIndex {
     fn default() -> Self {
-        Self { tables: (0..TABLES).map(|_| HashTable::new()).collect(), hasher: RandomState::default() }
+        Self {
+            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
+            hasher: RandomState::default(),
+            len: 0,
+        }
     }
 }
 
@@ -38,6 +43,7 @@ impl HashIndex {
         let hasher = &self.hasher;
         let rehash = |place: &Place| hasher.hash_one(key_at(arena, *place));
         self.tables[table(hash)].insert_unique(hash, place, rehash);
+        self.len += 1;
     }
 
     /// Lets a key lead to another place.
@@ -48,7 +54,7 @@ impl HashIndex {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.tables.iter().map(HashTable::len).sum()
+        self.len
     }
 
     /// Every entry, in no order.

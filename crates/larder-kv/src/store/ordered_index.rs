@@ -12,6 +12,8 @@ const LEAF_ENTRIES: usize = 256;
 const LEAF_GROWTH: usize = 64;
 /// What keys have in common is kept with a leaf if it is no longer than this, in bytes.
 const KEPT_BYTES: usize = 16;
+/// A leaf may take the common part of its keys for this much shorter than it is, in bytes.
+const SLACK_BYTES: usize = 1;
 /// How full leaves are that are built from sorted entries: new keys find room.
 const BUILT_ENTRIES: usize = 192;
 
@@ -21,7 +23,8 @@ const BUILT_ENTRIES: usize = 192;
 /// seldom has to look at a key elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct OrderedIndex {
-    leaves: Vec<Leaf>,
+    #[expect(clippy::vec_box, reason = "many leaves move when one is split, and those are pointers then")]
+    leaves: Vec<Box<Leaf>>,
     /// The same for the first key of each leaf.
     heads: Vec<u64>,
     /// What the first keys of all leaves have in common, in bytes.
@@ -62,7 +65,7 @@ impl OrderedIndex {
             let slots = part.iter().map(|(_, place)| Slot { head: 0, place: *place }).collect();
             let mut leaf = Leaf { slots, ..Leaf::default() };
             leaf.rebuild(arena);
-            index.leaves.push(leaf);
+            index.leaves.push(Box::new(leaf));
         }
         index.rebuild_heads(arena);
         index
@@ -73,7 +76,7 @@ impl OrderedIndex {
         if self.leaves.is_empty() {
             let mut leaf = Leaf { slots: vec![Slot { head: 0, place }], ..Leaf::default() };
             leaf.rebuild(arena);
-            self.leaves.push(leaf);
+            self.leaves.push(Box::new(leaf));
             self.rebuild_heads(arena);
             return;
         }
@@ -137,11 +140,12 @@ impl OrderedIndex {
         // Keys that only ever rise fill their leaves to the end.
         let appends = is_last && key_at(arena, leaf.slots[leaf.slots.len() - 1].place) < key;
         let middle = if appends { leaf.slots.len() - 1 } else { leaf.slots.len() / 2 };
-        let mut right = Leaf { slots: leaf.slots.split_off(middle), ..Leaf::default() };
+        let slots = leaf.slots.split_off(middle);
+        let mut right = Leaf { slots, common: leaf.common, kept: leaf.kept };
         leaf.slots.shrink_to(middle.next_multiple_of(LEAF_GROWTH));
-        leaf.rebuild(arena);
-        right.rebuild(arena);
-        self.leaves.insert(at + 1, right);
+        leaf.sharpen(arena);
+        right.sharpen(arena);
+        self.leaves.insert(at + 1, Box::new(right));
         self.heads.insert(at + 1, 0);
         self.set_head(arena, at + 1);
     }
@@ -200,6 +204,15 @@ impl Leaf {
         at == 0
     }
 
+    /// Finds anew what the keys have in common, if that has become much more: the heads of fewer keys tell them apart
+    /// even if they begin a little early, and to read all keys again takes long.
+    fn sharpen(&mut self, arena: &Arena) {
+        let (first, last) = (self.slots[0].place, self.slots[self.slots.len() - 1].place);
+        if common_length(key_at(arena, first), key_at(arena, last)) > self.common + SLACK_BYTES {
+            self.rebuild(arena);
+        }
+    }
+
     /// Finds anew what the keys have in common, and the heads after that.
     fn rebuild(&mut self, arena: &Arena) {
         let first = key_at(arena, self.slots[0].place);
@@ -215,8 +228,13 @@ impl Leaf {
 /// The range of items with this head.
 fn ties<T, H: Ord + Copy>(items: &[T], head_of: impl Fn(&T) -> H, head: H) -> (usize, usize) {
     let low = items.partition_point(|item| head_of(item) < head);
-    let high = low + items[low..].partition_point(|item| head_of(item) == head);
-    (low, high)
+    // There is seldom more than one.
+    let mut within = 1;
+    while items.get(low + within - 1).is_some_and(|item| head_of(item) == head) {
+        within *= 2;
+    }
+    let rest = &items[low..items.len().min(low + within)];
+    (low, low + rest.partition_point(|item| head_of(item) == head))
 }
 
 /// The first of these numbers for which something does not hold that holds for all before it.

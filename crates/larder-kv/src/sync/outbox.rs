@@ -2,24 +2,38 @@
 
 use std::collections::VecDeque;
 
-const CHUNK: usize = 512;
-/// Neighbours with no more than this together become one.
-const MERGED: usize = CHUNK / 4;
+/// How many sequence numbers a chunk is for.
+const SPAN: u64 = 512;
+/// A chunk with more than this has a slot for each number,
+const SPARSE: usize = 128;
+/// and one with fewer than this has no longer.
+const DENSE: usize = 64;
 
 /// Pending writes by their author's sequence number, each with what leads to its entry.
 ///
-/// Sorted runs of a few bytes per write, so that a million pending ones cost as much per operation as a thousand.
+/// A write is found without a search as long as most of its neighbours are pending too, so that a million pending ones
+/// cost as much per operation as a thousand; where few of them are, those few take no room for the others.
 #[derive(Debug)]
 pub(crate) struct Outbox<T> {
+    /// Those that are not empty, by their numbers.
     chunks: VecDeque<Chunk<T>>,
     len: usize,
 }
 
 #[derive(Debug)]
 struct Chunk<T> {
-    /// The sequence number that the others are counted from; the first one's or less.
-    base: u64,
-    items: Vec<(u32, T)>,
+    /// It is for the sequence numbers from this times the span on.
+    number: u64,
+    len: usize,
+    slots: Slots<T>,
+}
+
+#[derive(Debug)]
+enum Slots<T> {
+    /// One for each number.
+    Dense(Box<[Option<T>]>),
+    /// In order.
+    Sparse(Vec<(u16, T)>),
 }
 
 impl<T> Default for Outbox<T> {
@@ -35,78 +49,36 @@ impl<T: Copy> Outbox<T> {
 
     /// Adds a write, or lets a write that is in already lead elsewhere. Nearly always it is the latest one.
     pub(crate) fn insert(&mut self, seq: u64, leads_to: T) {
-        if self.append(seq, leads_to) {
-            return;
-        }
-        let at = self.chunks.partition_point(|chunk| chunk.base <= seq);
-        let Some(chunk) = at.checked_sub(1).map(|before| &mut self.chunks[before]) else {
-            self.chunks.push_front(Chunk { base: seq, items: vec![(0, leads_to)] });
-            self.len += 1;
-            return;
-        };
-        let Ok(delta) = u32::try_from(seq - chunk.base) else {
-            self.chunks.insert(at, Chunk { base: seq, items: vec![(0, leads_to)] });
-            self.len += 1;
-            return;
-        };
-        match chunk.items.binary_search_by_key(&delta, |(delta, _)| *delta) {
-            Ok(found) => chunk.items[found].1 = leads_to,
-            Err(place) if place == chunk.items.len() && chunk.items.len() >= CHUNK => {
-                let mut items = Vec::with_capacity(CHUNK);
-                items.push((0, leads_to));
-                self.chunks.insert(at, Chunk { base: seq, items });
-                self.len += 1;
+        let at = match self.find(seq) {
+            Ok(at) => at,
+            Err(at) => {
+                let chunk = Chunk { number: seq / SPAN, len: 0, slots: Slots::Sparse(Vec::new()) };
+                self.chunks.insert(at, chunk);
+                at
             }
-            Err(place) => {
-                chunk.items.insert(place, (delta, leads_to));
-                self.len += 1;
-                if chunk.items.len() > 2 * CHUNK {
-                    self.split(at - 1);
-                }
-            }
-        }
-    }
-
-    /// Adds a write that is later than all others, if the last run has room for it.
-    fn append(&mut self, seq: u64, leads_to: T) -> bool {
-        let Some(chunk) = self.chunks.back_mut().filter(|chunk| chunk.items.len() < CHUNK) else {
-            return false;
         };
-        let delta = seq.checked_sub(chunk.base).and_then(|delta| u32::try_from(delta).ok());
-        let Some(delta) = delta.filter(|delta| chunk.items.last().is_none_or(|(last, _)| last < delta))
-        else {
-            return false;
-        };
-        chunk.items.push((delta, leads_to));
-        self.len += 1;
-        true
+        self.len += usize::from(self.chunks[at].insert(slot(seq), leads_to));
     }
 
     /// Takes a write out: superseded by a newer one of its key, or delivered. Answers whether it was in.
     pub(crate) fn remove(&mut self, seq: u64) -> bool {
-        let Some(at) = self.chunks.partition_point(|chunk| chunk.base <= seq).checked_sub(1) else {
-            return false;
-        };
+        let Ok(at) = self.find(seq) else { return false };
         let chunk = &mut self.chunks[at];
-        let Ok(delta) = u32::try_from(seq - chunk.base) else { return false };
-        let Ok(place) = chunk.items.binary_search_by_key(&delta, |(delta, _)| *delta) else { return false };
-        chunk.items.remove(place);
+        if !chunk.remove(slot(seq)) {
+            return false;
+        }
         self.len -= 1;
-        if chunk.items.is_empty() {
+        if chunk.len == 0 {
             self.chunks.remove(at);
-        } else if chunk.items.len() <= MERGED {
-            self.merge_with_next(at);
         }
         true
     }
 
     /// Lets a write that is in lead elsewhere.
     pub(crate) fn redirect(&mut self, seq: u64, leads_to: T) {
-        let Some(at) = self.chunks.partition_point(|chunk| chunk.base <= seq).checked_sub(1) else { return };
-        let chunk = &mut self.chunks[at];
-        let Ok(delta) = u32::try_from(seq - chunk.base) else { return };
-        if let Ok(found) = chunk.items.binary_search_by_key(&delta, |(delta, _)| *delta) {
-            chunk.items[found].1 = leads_to;
+        let Ok(at) = self.find(seq) else { return };
+        if let Some(leads) = self.chunks[at].get_mut(slot(seq)) {
+            *leads = leads_to;
         }
     }
 
@@ -114,33 +86,98 @@ impl<T: Copy> Outbox<T> {
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, T)> {
         self.chunks.iter().flat_map(|chunk| {
-            chunk.items.iter().map(|(delta, leads_to)| (chunk.base + u64::from(*delta), *leads_to))
+            let base = chunk.number * SPAN;
+            chunk.iter().map(move |(slot, leads_to)| (base + u64::from(slot), leads_to))
         })
     }
 
-    fn split(&mut self, at: usize) {
-        let chunk = &mut self.chunks[at];
-        let tail = chunk.items.split_off(chunk.items.len() / 2);
-        chunk.items.shrink_to_fit();
-        let (base, first) = (chunk.base, tail[0].0);
-        let items = tail.into_iter().map(|(delta, leads_to)| (delta - first, leads_to)).collect();
-        self.chunks.insert(at + 1, Chunk { base: base + u64::from(first), items });
+    /// The chunk that a number is in, or where it belongs.
+    fn find(&self, seq: u64) -> Result<usize, usize> {
+        let (Some(first), Some(last)) = (self.chunks.front(), self.chunks.back()) else { return Err(0) };
+        let number = seq / SPAN;
+        // As far from the first, or from the last, as its number says, if none is missing between.
+        let from_first = number.checked_sub(first.number);
+        let from_last = last
+            .number
+            .checked_sub(number)
+            .and_then(|apart| (self.chunks.len() as u64 - 1).checked_sub(apart));
+        for guess in [from_last, from_first].into_iter().flatten().filter_map(|at| usize::try_from(at).ok()) {
+            if self.chunks.get(guess).is_some_and(|chunk| chunk.number == number) {
+                return Ok(guess);
+            }
+        }
+        if number > last.number {
+            return Err(self.chunks.len());
+        }
+        self.chunks.binary_search_by_key(&number, |chunk| chunk.number)
+    }
+}
+
+/// A number's place in its chunk.
+fn slot(seq: u64) -> u16 {
+    u16::try_from(seq % SPAN).expect("less than the span")
+}
+
+impl<T: Copy> Chunk<T> {
+    /// True: it was not in.
+    fn insert(&mut self, slot: u16, leads_to: T) -> bool {
+        let is_new = match &mut self.slots {
+            Slots::Dense(slots) => slots[usize::from(slot)].replace(leads_to).is_none(),
+            Slots::Sparse(slots) => match slots.binary_search_by_key(&slot, |(slot, _)| *slot) {
+                Ok(found) => {
+                    slots[found].1 = leads_to;
+                    false
+                }
+                Err(place) => {
+                    slots.insert(place, (slot, leads_to));
+                    true
+                }
+            },
+        };
+        self.len += usize::from(is_new);
+        if let Slots::Sparse(few) = &self.slots
+            && few.len() > SPARSE
+        {
+            let mut slots = vec![None; SPAN as usize].into_boxed_slice();
+            few.iter().for_each(|(slot, leads_to)| slots[usize::from(*slot)] = Some(*leads_to));
+            self.slots = Slots::Dense(slots);
+        }
+        is_new
     }
 
-    fn merge_with_next(&mut self, at: usize) {
-        let Some(next) = self.chunks.get(at + 1) else { return };
-        let span = next.base - self.chunks[at].base + u64::from(next.items.last().map_or(0, |last| last.0));
-        if self.chunks[at].items.len() + next.items.len() > MERGED || u32::try_from(span).is_err() {
-            self.chunks[at].items.shrink_to(MERGED);
-            return;
+    /// True: it was in.
+    fn remove(&mut self, slot: u16) -> bool {
+        let was_in = match &mut self.slots {
+            Slots::Dense(slots) => slots[usize::from(slot)].take().is_some(),
+            Slots::Sparse(slots) => {
+                let found = slots.binary_search_by_key(&slot, |(slot, _)| *slot);
+                found.map(|place| slots.remove(place)).is_ok()
+            }
+        };
+        self.len -= usize::from(was_in);
+        if was_in && self.len < DENSE && matches!(self.slots, Slots::Dense(_)) {
+            self.slots = Slots::Sparse(self.iter().collect());
         }
-        let Some(next) = self.chunks.remove(at + 1) else { return };
-        let chunk = &mut self.chunks[at];
-        let shift = next.base - chunk.base;
-        for (delta, leads_to) in next.items {
-            let delta = u32::try_from(shift + u64::from(delta)).expect("the span was seen to fit");
-            chunk.items.push((delta, leads_to));
+        was_in
+    }
+
+    fn get_mut(&mut self, slot: u16) -> Option<&mut T> {
+        match &mut self.slots {
+            Slots::Dense(slots) => slots[usize::from(slot)].as_mut(),
+            Slots::Sparse(slots) => {
+                let found = slots.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+                Some(&mut slots[found].1)
+            }
         }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u16, T)> {
+        let (dense, sparse) = match &self.slots {
+            Slots::Dense(slots) => (&slots[..], &[][..]),
+            Slots::Sparse(slots) => (&[][..], &slots[..]),
+        };
+        let dense = dense.iter().zip(0_u16..).filter_map(|(leads_to, slot)| leads_to.map(|to| (slot, to)));
+        dense.chain(sparse.iter().copied())
     }
 }
 
@@ -187,8 +224,12 @@ mod tests {
             }
         }
         assert_eq!(outbox.len(), 100);
-        let room: usize = outbox.chunks.iter().map(|chunk| chunk.items.capacity()).sum();
-        assert!(room < 4_096, "{room} places for 100 writes");
+        let room = outbox.chunks.iter().map(|chunk| match &chunk.slots {
+            Slots::Dense(slots) => slots.len(),
+            Slots::Sparse(slots) => slots.capacity(),
+        });
+        let room: usize = room.sum();
+        assert!(room < 4_096 && outbox.chunks.len() <= 100, "{room} places for 100 writes");
     }
 
     proptest! {
