@@ -10,7 +10,7 @@ use crate::{
         frame::{FRAME_HEAD_BYTES, MAX_FRAME_BYTES},
         record::RECORD_HEAD_BYTES,
     },
-    write::{Op, Write},
+    write::{Op, Ops, Write},
 };
 
 /// Writes that take effect together or not at all, in their order, also across a crash.
@@ -70,7 +70,7 @@ impl Batch {
     /// `InvalidArgument`, `TooLarge` (key, value, or the whole beyond 128 MiB), and those of [`Write`]. Nothing
     /// was written then.
     pub fn commit(self) -> Write {
-        Write::new(self.shared, self.ops)
+        Write::new(self.shared, self.ops.map(Ops::Many))
     }
 
     fn add(&mut self, checked: Result<()>, op: Op) -> &mut Self {

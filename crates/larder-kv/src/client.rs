@@ -20,7 +20,7 @@ use crate::{
     value::{Key, Value, check_key, check_value},
     wal::{header::HEADER_BYTES, recovery::Recovery},
     watch::Watch,
-    write::{Op, Write},
+    write::{Op, Ops, Write},
 };
 
 /// A key-value store of one node: values in memory, writes in a file if the options say so.
@@ -90,7 +90,7 @@ impl Client {
     pub fn put(&self, key: impl Into<Key>, value: impl Into<Value>) -> Write {
         let (key, value) = (key.into(), value.into());
         let checked = check_key(&key).and_then(|()| check_value(&value));
-        Write::new(self.shared.clone(), checked.map(|()| vec![Op { key, value: Some(value) }]))
+        Write::new(self.shared.clone(), checked.map(|()| Ops::One(Op { key, value: Some(value) })))
     }
 
     /// Takes the key's value away, if it has one.
@@ -100,7 +100,7 @@ impl Client {
     pub fn remove(&self, key: impl Into<Key>) -> Write {
         let key = key.into();
         let checked = check_key(&key);
-        Write::new(self.shared.clone(), checked.map(|()| vec![Op { key, value: None }]))
+        Write::new(self.shared.clone(), checked.map(|()| Ops::One(Op { key, value: None })))
     }
 
     /// Several writes, all or nothing.

@@ -5,14 +5,18 @@
 //! and writes. A thread that waits for its own write does this itself, so a lone caller needs no other thread; for
 //! tasks, one of two threads of the client does it.
 
+mod company;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     thread,
 };
 
+use larder_runtime::Stopwatch;
+
+use self::company::Company;
 use crate::{
     compaction,
     completion::Completion,
@@ -23,7 +27,7 @@ use crate::{
         record::{RECORD_HEAD_BYTES, Record, RecordKind},
         writer::{ReserveError, Writer, frame_bytes},
     },
-    write::Op,
+    write::{Op, Ops},
 };
 
 /// Frames are given to the operating system in pieces of about this size.
@@ -42,6 +46,9 @@ pub(crate) struct Queue {
     /// Groups that the crew is asked to commit.
     summoned: usize,
     has_crew: bool,
+    company: Company,
+    /// Whether a group waits for more company.
+    lingers: bool,
     /// Nothing more may come in.
     pub(crate) stopped: bool,
 }
@@ -49,7 +56,7 @@ pub(crate) struct Queue {
 /// A write that waits for its commit. Without operations, it only wants everything before it to be durable.
 #[derive(Debug)]
 struct Pending {
-    ops: Vec<Op>,
+    ops: Ops,
     completion: Arc<Completion<Result<()>>>,
 }
 
@@ -66,13 +73,15 @@ struct Group {
     written: Vec<Pending>,
     /// One for each of their operations.
     stamps: Vec<Stamp>,
+    /// Writes that were not begun, and why. They are answered once no lock is held: whoever is told may come back at once.
+    refused: Vec<(Pending, Error)>,
     /// Why the last of them could not be given to the operating system.
     failed: Option<Error>,
 }
 
 impl Core {
     /// Writes and waits on this thread.
-    pub(crate) fn commit_here(self: &Arc<Self>, ops: Vec<Op>) -> Result<()> {
+    pub(crate) fn commit_here(self: &Arc<Self>, ops: Ops) -> Result<()> {
         let completion = Completion::new();
         if self.enqueue(ops, &completion)? {
             self.run_group();
@@ -84,7 +93,7 @@ impl Core {
     /// Has the crew write; the completion gets the answer.
     pub(crate) fn commit_by_crew(
         self: &Arc<Self>,
-        ops: Vec<Op>,
+        ops: Ops,
         completion: &Arc<Completion<Result<()>>>,
     ) -> Result<()> {
         if self.enqueue(ops, completion)? {
@@ -94,12 +103,15 @@ impl Core {
     }
 
     /// Adds a write to those that wait. True: nobody gathers, so the caller has to see to it.
-    fn enqueue(&self, ops: Vec<Op>, completion: &Arc<Completion<Result<()>>>) -> Result<bool> {
+    fn enqueue(&self, ops: Ops, completion: &Arc<Completion<Result<()>>>) -> Result<bool> {
         let mut queue = lock(&self.queue);
         if queue.stopped {
             return Err(Error::new(ErrorKind::Closed));
         }
         queue.waiting.push(Pending { ops, completion: completion.clone() });
+        if queue.company.returned() && queue.lingers {
+            self.returned.notify_one();
+        }
         Ok(!std::mem::replace(&mut queue.gathering, true))
     }
 
@@ -141,7 +153,7 @@ impl Core {
                 if queue.stopped {
                     return;
                 }
-                queue = self.summons.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
+                queue = self.summons.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             queue.summoned -= 1;
             drop(queue);
@@ -159,34 +171,51 @@ impl Core {
         let deferred = self.write(&mut stage, waiting, &mut group, false);
         let sync = lock(&self.sync);
         self.write(&mut stage, deferred, &mut group, true);
-        let waiting = {
-            let mut queue = lock(&self.queue);
-            queue.gathering = false;
-            std::mem::take(&mut queue.waiting)
-        };
+        let waiting = self.linger(group.written.len());
         self.write(&mut stage, waiting, &mut group, true);
         let written = stage.wal.as_ref().map_or(0, Writer::written);
         drop(stage);
-        if group.written.is_empty() {
-            return;
-        }
-        let result = if self.is_poisoned() {
-            Err(self.commit_unknown())
-        } else if let Some(error) = group.failed.take() {
-            Err(error)
-        } else {
-            self.sync(&sync, written)
-        };
+        let result = self.sync_group(&sync, &mut group, written);
         let mut store = self.store_mut();
         drop(sync);
         if result.is_ok() {
-            let ops = group.written.iter().flat_map(|pending| &pending.ops);
+            let ops = group.written.iter().flat_map(|pending| &*pending.ops);
             for (op, stamp) in ops.zip(&group.stamps) {
                 store.apply(&op.key, op.value.as_deref(), *stamp);
             }
+            self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
         }
         drop(store);
-        self.answer(&group, &result);
+        self.answer(group, &result);
+    }
+
+    /// Waits for callers who are about to return, if that pays; then takes what waits, and lets the next one gather.
+    fn linger(&self, present: usize) -> Vec<Pending> {
+        let mut queue = lock(&self.queue);
+        if let Some(patience) = queue.company.patience(present + queue.waiting.len()) {
+            queue.lingers = true;
+            let waited = self.returned.wait_timeout(queue, patience);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            queue.lingers = false;
+        }
+        queue.gathering = false;
+        std::mem::take(&mut queue.waiting)
+    }
+
+    fn sync_group(&self, sync: &SyncStage, group: &mut Group, written: u64) -> Result<()> {
+        if group.written.is_empty() {
+            return Ok(());
+        }
+        if self.is_poisoned() {
+            return Err(self.commit_unknown());
+        }
+        if let Some(error) = group.failed.take() {
+            return Err(error);
+        }
+        let stopwatch = Stopwatch::start();
+        self.sync(sync, written)?;
+        lock(&self.queue).company.answered(group.written.len(), stopwatch.elapsed());
+        Ok(())
     }
 
     /// Makes everything durable that was written, through this place.
@@ -200,13 +229,16 @@ impl Core {
         Ok(())
     }
 
-    fn answer(&self, group: &Group, result: &Result<()>) {
+    fn answer(&self, group: Group, result: &Result<()>) {
         if result.is_ok() && !self.watchers.is_empty() {
-            let ops = group.written.iter().flat_map(|pending| &pending.ops);
+            let ops = group.written.iter().flat_map(|pending| &*pending.ops);
             self.watchers.announce(&ops.map(|op| &op.key));
         }
         for pending in &group.written {
             pending.completion.complete(result.as_ref().map_err(Error::duplicate).copied());
+        }
+        for (pending, error) in group.refused {
+            pending.completion.complete(Err(error));
         }
     }
 
@@ -233,7 +265,7 @@ impl Core {
             }
             match self.encode(stage, &pending.ops, now_millis, &mut group.stamps) {
                 Ok(()) => group.written.push(pending),
-                Err(error) => pending.completion.complete(Err(error)),
+                Err(error) => group.refused.push((pending, error)),
             }
             if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= PIECE_BYTES) {
                 group.failed = self.write_out(stage).err();
@@ -248,7 +280,7 @@ impl Core {
         if self.is_poisoned() {
             return Err(self.poisoned());
         }
-        let Stage { clock, last_seq, wal } = stage;
+        let Stage { clock, last_seq, wal, .. } = stage;
         let first = stamps.len();
         if let Some(wal) = wal {
             let bytes = needed(ops);
@@ -309,13 +341,16 @@ impl Core {
         if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= BUFFERED_PIECE_BYTES) {
             self.write_out(&mut stage)?;
         }
-        let mut stamps = Vec::with_capacity(ops.len());
+        let mut stamps = std::mem::take(&mut stage.stamps);
+        stamps.clear();
         self.encode(&mut stage, ops, self.now_millis(), &mut stamps)?;
         let mut store = self.store_mut();
         for (op, stamp) in ops.iter().zip(&stamps) {
             store.apply(&op.key, op.value.as_deref(), *stamp);
         }
+        self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
         drop(store);
+        stage.stamps = stamps;
         drop(stage);
         if !self.watchers.is_empty() {
             self.watchers.announce(&ops.iter().map(|op| &op.key));
@@ -330,7 +365,7 @@ impl Core {
         let mut stop = lock(stopping);
         while !*stop {
             let waited = changed.wait_timeout(stop, self.options.flush_interval);
-            stop = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            stop = waited.unwrap_or_else(PoisonError::into_inner).0;
             drop(stop);
             if self.is_poisoned() {
                 return;

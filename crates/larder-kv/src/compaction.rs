@@ -49,7 +49,8 @@ fn exceeds(core: &Core, times: u64) -> bool {
     let file_bytes = core.gauges.file_bytes.load(Ordering::Relaxed);
     file_bytes >= times * core.options.compact_min_bytes
         && file_bytes >= core.gauges.retry_bytes.load(Ordering::Relaxed)
-        && file_bytes >= times * DUE_RATIO * (core.store().record_bytes() + HEADER_BYTES as u64)
+        && file_bytes
+            >= times * DUE_RATIO * (core.gauges.live_bytes.load(Ordering::Relaxed) + HEADER_BYTES as u64)
 }
 
 fn wait_for_background(core: &Core) {

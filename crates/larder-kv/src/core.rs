@@ -17,7 +17,7 @@ use crate::{
     io::{DiskFile, DiskLock},
     options::ClientOptions,
     store::Store,
-    sync::hlc::HybridClock,
+    sync::{entry::Stamp, hlc::HybridClock},
     wal::{recovery::Recovery, writer::Writer},
     watch::Watchers,
 };
@@ -33,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) queue: Mutex<Queue>,
     /// Tells the crew that there is a group to commit.
     pub(crate) summons: Condvar,
+    /// Tells a group that waits for company that nobody is missing any more.
+    pub(crate) returned: Condvar,
     /// Stamping, encoding, writing.
     pub(crate) stage: Mutex<Stage>,
     /// Syncing.
@@ -63,6 +65,8 @@ pub(crate) struct Stage {
     pub(crate) last_seq: u64,
     /// None in memory-only mode, and once closed.
     pub(crate) wal: Option<Writer>,
+    /// Room for the stamps of a write, to be used again.
+    pub(crate) stamps: Vec<Stamp>,
 }
 
 /// What syncs.
@@ -77,6 +81,8 @@ pub(crate) struct SyncStage {
 pub(crate) struct Gauges {
     /// How much of the file is written.
     pub(crate) file_bytes: AtomicU64,
+    /// How much of it is needed.
+    pub(crate) live_bytes: AtomicU64,
     /// How much has to be written before a compaction is tried again after one that has failed.
     pub(crate) retry_bytes: AtomicU64,
     pub(crate) generation: AtomicU64,
@@ -96,6 +102,7 @@ impl Core {
         let durable = parts.wal.as_ref().map(|wal| wal.durable.clone()).unwrap_or_default();
         let sync = SyncStage { file: parts.wal.as_ref().map(|wal| wal.file.clone()), durable };
         let gauges = Gauges::default();
+        gauges.live_bytes.store(parts.store.record_bytes(), Ordering::Relaxed);
         if let Some(wal) = &parts.wal {
             gauges.file_bytes.store(wal.end(), Ordering::Relaxed);
             gauges.generation.store(wal.header.generation, Ordering::Relaxed);
@@ -104,7 +111,13 @@ impl Core {
             options,
             queue: Mutex::default(),
             summons: Condvar::new(),
-            stage: Mutex::new(Stage { clock: parts.clock, last_seq: parts.last_seq, wal: parts.wal }),
+            returned: Condvar::new(),
+            stage: Mutex::new(Stage {
+                clock: parts.clock,
+                last_seq: parts.last_seq,
+                wal: parts.wal,
+                stamps: Vec::new(),
+            }),
             sync: Mutex::new(sync),
             store: RwLock::new(parts.store),
             watchers: Watchers::default(),

@@ -19,7 +19,7 @@ pub const MAX_VALUE_BYTES: usize = 64 << 20;
 /// assert_eq!(format!("{key} {key:?}"), r#"settings/theme "settings/theme""#);
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Box<[u8]>);
+pub struct Key(Vec<u8>);
 
 impl Key {
     /// The key as text, if it is UTF-8.
@@ -31,7 +31,7 @@ impl Key {
     /// The key's bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        self.0.into_vec()
+        self.0
     }
 }
 
@@ -52,7 +52,7 @@ pub struct Value(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Own(Box<[u8]>),
+    Own(Vec<u8>),
     Shared(Arc<[u8]>),
 }
 
@@ -67,7 +67,7 @@ impl Value {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         match self.0 {
-            Repr::Own(bytes) => bytes.into_vec(),
+            Repr::Own(bytes) => bytes,
             Repr::Shared(bytes) => bytes.to_vec(),
         }
     }
@@ -104,13 +104,13 @@ impl Borrow<[u8]> for Key {
 
 impl From<Vec<u8>> for Key {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
+        Self(bytes)
     }
 }
 
 impl From<Vec<u8>> for Value {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Repr::Own(bytes.into()))
+        Self(Repr::Own(bytes))
     }
 }
 

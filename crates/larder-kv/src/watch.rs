@@ -4,7 +4,10 @@ use std::{
     collections::{HashSet, VecDeque},
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -68,11 +71,13 @@ struct Pending {
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
     all: Mutex<Vec<Weak<Mutex<Pending>>>>,
+    /// How many there are, so that a write need not ask further if there is none.
+    count: AtomicUsize,
 }
 
 impl Watchers {
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.all).is_empty()
+        self.count.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn watch(&self, shared: Arc<Shared>, prefix: &[u8]) -> Watch {
@@ -81,6 +86,7 @@ impl Watchers {
         let mut all = lock(&self.all);
         all.retain(|watch| watch.strong_count() > 0);
         all.push(Arc::downgrade(&pending));
+        self.count.fetch_add(1, Ordering::Release);
         drop(all);
         Watch { shared, pending }
     }
@@ -116,6 +122,12 @@ impl Watchers {
                 waker.wake();
             }
         }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.core.watchers.count.fetch_sub(1, Ordering::Release);
     }
 }
 

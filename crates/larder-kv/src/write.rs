@@ -3,7 +3,9 @@
 use std::{
     fmt,
     future::Future,
+    ops::Deref,
     pin::Pin,
+    slice,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -21,6 +23,24 @@ pub(crate) struct Op {
     pub(crate) key: Key,
     /// None removes.
     pub(crate) value: Option<Value>,
+}
+
+/// What a write does: nearly always one thing, which then takes no room elsewhere.
+#[derive(Debug)]
+pub(crate) enum Ops {
+    One(Op),
+    Many(Vec<Op>),
+}
+
+impl Deref for Ops {
+    type Target = [Op];
+
+    fn deref(&self) -> &[Op] {
+        match self {
+            Self::One(op) => slice::from_ref(op),
+            Self::Many(ops) => ops,
+        }
+    }
 }
 
 /// A write as a value: await it, or [wait](Write::wait) on it. Nothing happens until then.
@@ -49,14 +69,14 @@ pub struct Write {
 
 #[derive(Debug)]
 enum State {
-    Ready(Result<Vec<Op>>),
+    Ready(Result<Ops>),
     Flush,
     Waiting(Arc<Completion<Result<()>>>),
     Done,
 }
 
 impl Write {
-    pub(crate) fn new(shared: Arc<Shared>, ops: Result<Vec<Op>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, ops: Result<Ops>) -> Self {
         Self { shared, state: State::Ready(ops) }
     }
 
@@ -70,10 +90,9 @@ impl Write {
     /// # Errors
     /// Those of a [`Write`].
     pub fn wait(mut self) -> Result<()> {
-        let shared = self.shared.clone();
         match self.start() {
             Start::Done(answer) => answer,
-            Start::Commit(ops) => shared.core.commit_here(ops),
+            Start::Commit(ops) => self.shared.core.commit_here(ops),
             Start::Started => larder_runtime::wait(self),
         }
     }
@@ -83,7 +102,7 @@ impl Write {
         let core = &self.shared.core;
         let ops = match std::mem::replace(&mut self.state, State::Done) {
             State::Ready(ops) => ops.map(|ops| (ops, core.is_durable())),
-            State::Flush => Ok((Vec::new(), core.options.enable_wal)),
+            State::Flush => Ok((Ops::Many(Vec::new()), core.options.enable_wal)),
             started => {
                 self.state = started;
                 return Start::Started;
@@ -100,7 +119,7 @@ impl Write {
 enum Start {
     Done(Result<()>),
     /// To be written, and waited for.
-    Commit(Vec<Op>),
+    Commit(Ops),
     Started,
 }
 

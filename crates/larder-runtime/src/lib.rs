@@ -8,6 +8,7 @@ mod clock;
 #[cfg(any(test, feature = "testing"))]
 mod manual_clock;
 mod owned;
+mod stopwatch;
 mod wait;
 
 pub use call::{BoxFuture, Call};
@@ -15,4 +16,5 @@ pub use clock::{Clock, SystemClock, micros_since_epoch};
 #[cfg(any(test, feature = "testing"))]
 pub use manual_clock::ManualClock;
 pub use owned::Owned;
+pub use stopwatch::Stopwatch;
 pub use wait::{wait, wait_timeout};

@@ -20,7 +20,7 @@ pub fn wait<F: IntoFuture>(future: F) -> F::Output {
     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return output;
     }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = unpark();
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
@@ -40,7 +40,7 @@ pub fn wait<F: IntoFuture>(future: F) -> F::Output {
 /// ```
 #[expect(clippy::disallowed_methods, reason = "a thread's own patience is not the store's time")]
 pub fn wait_timeout<F: Future + Unpin>(mut future: F, timeout: Duration) -> Option<F::Output> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = unpark();
     let mut context = Context::from_waker(&waker);
     let start = Instant::now();
     loop {
@@ -50,6 +50,17 @@ pub fn wait_timeout<F: Future + Unpin>(mut future: F, timeout: Duration) -> Opti
         let left = timeout.checked_sub(start.elapsed())?;
         thread::park_timeout(left);
     }
+}
+
+thread_local! {
+    /// Made once for each thread. What is left of an earlier wait may wake this one, which then only looks again.
+    static UNPARK: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
+/// A waker of this thread, also while the thread comes to its end.
+fn unpark() -> Waker {
+    let own = UNPARK.try_with(Waker::clone);
+    own.unwrap_or_else(|_| Waker::from(Arc::new(Unpark(thread::current()))))
 }
 
 struct Unpark(Thread);
