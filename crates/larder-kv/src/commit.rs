@@ -3,20 +3,21 @@
 //! Whoever finds nobody gathering *gathers*: it stamps, encodes and writes everything that waits, then waits until no
 //! other sync runs, adds what has come in the meantime, and syncs it all at once. While it syncs, the next one gathers
 //! and writes. A thread that waits for its own write does this itself, so a lone caller needs no other thread; for
-//! tasks, one of two threads of the client does it.
+//! tasks, the [crew] of the client does it.
 
 mod company;
+mod crew;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     thread,
 };
 
 use larder_runtime::Stopwatch;
 
-use self::company::Company;
+use self::{company::Company, crew::Crew};
 use crate::{
     compaction,
     completion::Completion,
@@ -34,8 +35,6 @@ use crate::{
 const PIECE_BYTES: usize = 4 << 20;
 /// The same, where writes do not wait for it.
 const BUFFERED_PIECE_BYTES: usize = 256 << 10;
-/// One gathers while another syncs.
-const CREW: usize = 2;
 
 /// Writes that wait for a commit.
 #[derive(Debug, Default)]
@@ -43,9 +42,7 @@ pub(crate) struct Queue {
     waiting: Vec<Pending>,
     /// Whether somebody is about to take what waits.
     gathering: bool,
-    /// Groups that the crew is asked to commit.
-    summoned: usize,
-    has_crew: bool,
+    crew: Crew,
     company: Company,
     /// Whether a group waits for more company.
     lingers: bool,
@@ -69,7 +66,7 @@ impl Drop for Pending {
 
 /// Writes that are in the file, and not yet durable.
 #[derive(Debug, Default)]
-struct Group {
+pub(crate) struct Group {
     written: Vec<Pending>,
     /// One for each of their operations.
     stamps: Vec<Stamp>,
@@ -79,12 +76,20 @@ struct Group {
     failed: Option<Error>,
 }
 
+/// A group whose sync is over, and what came of it.
+#[derive(Debug)]
+#[must_use = "its callers wait for their answers"]
+pub(crate) struct Synced {
+    group: Group,
+    result: Result<()>,
+}
+
 impl Core {
     /// Writes and waits on this thread.
     pub(crate) fn commit_here(self: &Arc<Self>, ops: Ops) -> Result<()> {
         let completion = Completion::new();
         if self.enqueue(ops, &completion)? {
-            self.run_group();
+            self.commit_group();
             compaction::if_due(self);
         }
         larder_runtime::wait(crate::completion::Answer(completion))
@@ -115,67 +120,44 @@ impl Core {
         Ok(!std::mem::replace(&mut queue.gathering, true))
     }
 
-    fn summon_crew(self: &Arc<Self>) {
-        let mut queue = lock(&self.queue);
-        queue.summoned += 1;
-        if queue.has_crew {
-            drop(queue);
-            self.summons.notify_one();
-            return;
-        }
-        queue.has_crew = true;
-        drop(queue);
-        let mut started = 0;
-        for _ in 0..CREW {
-            let core = self.clone();
-            match thread::Builder::new().name("larder-kv-commit".into()).spawn(move || core.serve()) {
-                Ok(thread) => {
-                    lock(&self.threads).push(thread);
-                    started += 1;
-                }
-                // With one it is only slower; with none, this thread does it.
-                Err(error) => tracing::warn!(%error, "a commit thread did not start"),
-            }
-        }
-        if started == 0 {
-            let mut queue = lock(&self.queue);
-            (queue.has_crew, queue.summoned) = (false, 0);
-            drop(queue);
-            self.run_group();
-        }
-    }
-
-    /// What a thread of the crew does.
-    fn serve(self: &Arc<Self>) {
-        loop {
-            let mut queue = lock(&self.queue);
-            while queue.summoned == 0 {
-                if queue.stopped {
-                    return;
-                }
-                queue = self.summons.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            }
-            queue.summoned -= 1;
-            drop(queue);
-            self.run_group();
-            compaction::if_due(self);
-        }
-    }
-
     /// Gathers, writes, syncs and answers one group.
-    pub(crate) fn run_group(&self) {
+    pub(crate) fn commit_group(&self) {
+        let synced = self.sync_group();
+        self.answer(synced);
+    }
+
+    /// Gathers, writes and syncs one group.
+    fn sync_group(&self) -> Synced {
         let _unwinding = Unwinding(self);
-        let mut group = Group::default();
         let mut stage = lock(&self.stage);
         let waiting = std::mem::take(&mut lock(&self.queue).waiting);
-        let deferred = self.write(&mut stage, waiting, &mut group, false);
+        let deferred = self.write(&mut stage, waiting, false);
         let sync = lock(&self.sync);
-        self.write(&mut stage, deferred, &mut group, true);
-        let waiting = self.linger(group.written.len());
-        self.write(&mut stage, waiting, &mut group, true);
+        self.write(&mut stage, deferred, true);
+        let waiting = self.linger(stage.group.written.len());
+        self.write(&mut stage, waiting, true);
+        let group = std::mem::take(&mut stage.group);
         let written = stage.wal.as_ref().map_or(0, Writer::written);
         drop(stage);
-        let result = self.sync_group(&sync, &mut group, written);
+        self.finish(group, sync, written)
+    }
+
+    /// Writes what waits, if nobody else is at it, without syncing it: whoever sees to its commit finds it written.
+    fn write_ahead(&self) {
+        let _unwinding = Unwinding(self);
+        let Ok(mut stage) = self.stage.try_lock() else { return };
+        let waiting = std::mem::take(&mut lock(&self.queue).waiting);
+        let mut deferred = self.write(&mut stage, waiting, false);
+        if !deferred.is_empty() {
+            let mut queue = lock(&self.queue);
+            deferred.append(&mut queue.waiting);
+            queue.waiting = deferred;
+        }
+    }
+
+    /// Syncs a group, through this place, and shows what it has written. Nobody can write a later one to memory before.
+    pub(crate) fn finish(&self, mut group: Group, sync: MutexGuard<'_, SyncStage>, written: u64) -> Synced {
+        let result = self.sync_written(&sync, &mut group, written);
         let mut store = self.store_mut();
         drop(sync);
         if result.is_ok() {
@@ -186,7 +168,7 @@ impl Core {
             self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
         }
         drop(store);
-        self.answer(group, &result);
+        Synced { group, result }
     }
 
     /// Waits for callers who are about to return, if that pays; then takes what waits, and lets the next one gather.
@@ -202,7 +184,7 @@ impl Core {
         std::mem::take(&mut queue.waiting)
     }
 
-    fn sync_group(&self, sync: &SyncStage, group: &mut Group, written: u64) -> Result<()> {
+    fn sync_written(&self, sync: &SyncStage, group: &mut Group, written: u64) -> Result<()> {
         if group.written.is_empty() {
             return Ok(());
         }
@@ -229,7 +211,8 @@ impl Core {
         Ok(())
     }
 
-    fn answer(&self, group: Group, result: &Result<()>) {
+    /// Tells everybody what has come of their writes.
+    pub(crate) fn answer(&self, Synced { group, result }: Synced) {
         if result.is_ok() && !self.watchers.is_empty() {
             let ops = group.written.iter().flat_map(|pending| &*pending.ops);
             self.watchers.announce(&ops.map(|op| &op.key));
@@ -244,13 +227,7 @@ impl Core {
 
     /// Stamps, encodes and writes, in the order given. Without the right to sync it stops where the file has to be
     /// extended first, and answers what is left.
-    fn write(
-        &self,
-        stage: &mut Stage,
-        waiting: Vec<Pending>,
-        group: &mut Group,
-        may_sync: bool,
-    ) -> Vec<Pending> {
+    fn write(&self, stage: &mut Stage, waiting: Vec<Pending>, may_sync: bool) -> Vec<Pending> {
         if waiting.is_empty() {
             return waiting;
         }
@@ -260,19 +237,26 @@ impl Core {
             if !may_sync && stage.wal.as_ref().is_some_and(|wal| !wal.has_room(needed(&pending.ops))) {
                 let mut left = vec![pending];
                 left.extend(waiting);
-                group.failed = self.write_out(stage).err();
+                self.write_group(stage);
                 return left;
             }
-            match self.encode(stage, &pending.ops, now_millis, &mut group.stamps) {
-                Ok(()) => group.written.push(pending),
-                Err(error) => group.refused.push((pending, error)),
+            let mut stamps = std::mem::take(&mut stage.group.stamps);
+            let encoded = self.encode(stage, &pending.ops, now_millis, &mut stamps);
+            stage.group.stamps = stamps;
+            match encoded {
+                Ok(()) => stage.group.written.push(pending),
+                Err(error) => stage.group.refused.push((pending, error)),
             }
             if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= PIECE_BYTES) {
-                group.failed = self.write_out(stage).err();
+                self.write_group(stage);
             }
         }
-        group.failed = self.write_out(stage).err();
+        self.write_group(stage);
         Vec::new()
+    }
+
+    fn write_group(&self, stage: &mut Stage) {
+        stage.group.failed = self.write_out(stage).err();
     }
 
     /// Stamps operations and encodes them as one frame. If it fails, none of that has happened.
@@ -406,7 +390,8 @@ impl Drop for Unwinding<'_> {
             queue.gathering = false;
             let waiting = std::mem::take(&mut queue.waiting);
             drop(queue);
-            drop(waiting);
+            let written = std::mem::take(&mut lock(&self.0.stage).group);
+            drop((waiting, written));
         }
     }
 }

@@ -130,14 +130,15 @@ impl Old {
     fn look(core: &Core) -> Result<Self> {
         let mut stage = lock(&core.stage);
         let through = written(core, &mut stage)?;
-        // Once these are held, every write that is in the file is in memory too.
+        // Once these are held and what is written is synced, every write that is in the file is in memory too.
         let sync = lock(&core.sync);
-        let store = core.store();
+        let synced = core.finish(std::mem::take(&mut stage.group), sync, through);
         let mut vector = Vec::new();
-        store.encode_vector(&mut vector);
-        let wal = stage.wal.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed))?;
-        let (file, header) = (wal.file.clone(), wal.header.clone());
-        drop((store, sync));
+        core.store().encode_vector(&mut vector);
+        let wal = stage.wal.as_ref().map(|wal| (wal.file.clone(), wal.header.clone()));
+        drop(stage);
+        core.answer(synced);
+        let (file, header) = wal.ok_or_else(|| Error::new(ErrorKind::Closed))?;
         Ok(Self { file, identity: header.identity(), header, through, vector })
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use larder_runtime::micros_since_epoch;
 
 use crate::{
-    commit::Queue,
+    commit::{Group, Queue},
     error::{Error, ErrorKind, Result},
     io::{DiskFile, DiskLock},
     options::ClientOptions,
@@ -33,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) queue: Mutex<Queue>,
     /// Tells the crew that there is a group to commit.
     pub(crate) summons: Condvar,
+    /// Tells it that there is a group to answer.
+    pub(crate) answered: Condvar,
     /// Tells a group that waits for company that nobody is missing any more.
     pub(crate) returned: Condvar,
     /// Stamping, encoding, writing.
@@ -65,6 +67,8 @@ pub(crate) struct Stage {
     pub(crate) last_seq: u64,
     /// None in memory-only mode, and once closed.
     pub(crate) wal: Option<Writer>,
+    /// What is written, or refused, and waits for its sync.
+    pub(crate) group: Group,
     /// Room for the stamps of a write, to be used again.
     pub(crate) stamps: Vec<Stamp>,
 }
@@ -111,11 +115,13 @@ impl Core {
             options,
             queue: Mutex::default(),
             summons: Condvar::new(),
+            answered: Condvar::new(),
             returned: Condvar::new(),
             stage: Mutex::new(Stage {
                 clock: parts.clock,
                 last_seq: parts.last_seq,
                 wal: parts.wal,
+                group: Group::default(),
                 stamps: Vec::new(),
             }),
             sync: Mutex::new(sync),

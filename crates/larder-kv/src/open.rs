@@ -182,7 +182,7 @@ pub(crate) fn close(core: &Core) -> Result<()> {
     *lock(&core.stopping.0) = true;
     core.stopping.1.notify_all();
     lock(&core.queue).stopped = true;
-    core.run_group();
+    core.commit_group();
     core.summons.notify_all();
     // A compaction in the background sees that the client is closed, and gives up.
     let compacting = lock(&core.compacting);
