@@ -34,7 +34,7 @@ const MOST_HLC: u64 = u64::MAX / 2;
 /// The latest write of every key, removals included, and what is known about authors and peers.
 ///
 /// Entries lie in an arena, stamp, key and value together; a hash leads to them for reading one, an ordered index for
-/// reading many, and the outbox to those that are pending. That takes about 55 bytes per entry beside key and value.
+/// reading many, and the outbox to those that are pending. That takes about 60 bytes per entry beside key and value.
 #[derive(Debug)]
 pub(crate) struct Store {
     arena: Arena,
@@ -113,7 +113,7 @@ impl Store {
         let block = Block { stamp, key, content: content(&mut self.large, value) };
         let place = self.arena.allocate(block.length());
         block.write(self.arena.at_mut(place));
-        self.by_hash.insert(&self.arena, key, place);
+        self.by_hash.insert(key, place);
         if let Some(by_key) = &mut self.by_key {
             by_key.insert(&self.arena, key, place);
         }

@@ -1,6 +1,6 @@
 //! Room for many small blocks, without a pointer or an allocation for each.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Blocks are whole units of this many bytes, and so are their places.
 const UNIT: usize = 8;
@@ -12,9 +12,9 @@ const FREE_PARTS: usize = 16;
 /// In the first word of a block that is free; its length in units is in the other bits.
 const FREE: u32 = 1 << 31;
 
-/// Where a block is: its first unit, counted through all chunks.
+/// Where a block is: its first unit, counted through all chunks, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Place(u32);
+pub(crate) struct Place(NonZeroU32);
 
 /// Blocks of bytes in chunks of 256 KiB.
 ///
@@ -133,7 +133,7 @@ impl Arena {
         if size > units {
             self.set_free(place, size - units);
         }
-        Some(Place(place.0 + u32::try_from(size - units).expect("within a chunk")))
+        Some(Place::new(place.chunk(), place.unit() + size - units))
     }
 
     /// A new block at the end of the open chunk, or of a new one.
@@ -178,16 +178,26 @@ impl Arena {
 
 impl Place {
     fn new(chunk: usize, unit: usize) -> Self {
-        let place = u32::try_from(chunk * CHUNK_UNITS + unit);
+        let place = u32::try_from(chunk * CHUNK_UNITS + unit + 1).ok().and_then(NonZeroU32::new);
         Self(place.expect("32 GiB of small entries are more than memory holds"))
     }
 
-    fn chunk(self) -> usize {
-        self.0 as usize / CHUNK_UNITS
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
     }
 
+    fn chunk(self) -> usize {
+        self.index() / CHUNK_UNITS
+    }
+
+    /// Within its chunk.
+    fn unit(self) -> usize {
+        self.index() % CHUNK_UNITS
+    }
+
+    /// In bytes, within its chunk.
     fn offset(self) -> usize {
-        self.0 as usize % CHUNK_UNITS * UNIT
+        self.unit() * UNIT
     }
 }
 

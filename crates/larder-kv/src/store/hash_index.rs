@@ -16,41 +16,44 @@ const TABLES: usize = 64;
 /// Places of entries by the hash of their key.
 #[derive(Debug)]
 pub(crate) struct HashIndex {
-    tables: Vec<HashTable<Place>>,
+    tables: Vec<HashTable<Slot>>,
     hasher: RandomState,
     len: usize,
 }
 
+/// An entry, with its hash: so neither a table that grows nor a key that is not in has to look at others' keys.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    hash: u32,
+    place: Place,
+}
+
 impl Default for HashIndex {
     fn default() -> Self {
-        Self {
-            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
-            hasher: RandomState::default(),
-            len: 0,
-        }
+        let tables = (0..TABLES).map(|_| HashTable::new()).collect();
+        Self { tables, hasher: RandomState::default(), len: 0 }
     }
 }
 
 impl HashIndex {
     pub(crate) fn get(&self, arena: &Arena, key: &[u8]) -> Option<Place> {
-        let hash = self.hasher.hash_one(key);
-        self.tables[table(hash)].find(hash, |place| key_at(arena, *place) == key).copied()
+        let hash = self.hash(key);
+        let is_it = |slot: &Slot| slot.hash == hash && key_at(arena, slot.place) == key;
+        self.tables[table(hash)].find(spread(hash), is_it).map(|slot| slot.place)
     }
 
     /// Adds an entry whose key is not in yet.
-    pub(crate) fn insert(&mut self, arena: &Arena, key: &[u8], place: Place) {
-        let hash = self.hasher.hash_one(key);
-        let hasher = &self.hasher;
-        let rehash = |place: &Place| hasher.hash_one(key_at(arena, *place));
-        self.tables[table(hash)].insert_unique(hash, place, rehash);
+    pub(crate) fn insert(&mut self, key: &[u8], place: Place) {
+        let hash = self.hash(key);
+        self.tables[table(hash)].insert_unique(spread(hash), Slot { hash, place }, |slot| spread(slot.hash));
         self.len += 1;
     }
 
     /// Lets a key lead to another place.
     pub(crate) fn replace(&mut self, key: &[u8], from: Place, to: Place) {
-        let hash = self.hasher.hash_one(key);
-        let found = self.tables[table(hash)].find_mut(hash, |place| *place == from);
-        *found.expect("the key is in") = to;
+        let hash = self.hash(key);
+        let found = self.tables[table(hash)].find_mut(spread(hash), |slot| slot.place == from);
+        found.expect("the key is in").place = to;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -59,11 +62,21 @@ impl HashIndex {
 
     /// Every entry, in no order.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        self.tables.iter().flat_map(|table| table.iter().copied())
+        self.tables.iter().flat_map(|table| table.iter().map(|slot| slot.place))
+    }
+
+    fn hash(&self, key: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one(key);
+        (hash >> 32) as u32 ^ hash as u32
     }
 }
 
-/// The upper bits choose an entry's group within a table, so these are from the middle.
-fn table(hash: u64) -> usize {
-    (hash >> 40) as usize % TABLES
+/// A hash of the width that a table wants, in whose upper bits all of it has a say.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// The upper bits choose an entry's group within a table, and the lower ones its place, so these are from the middle.
+fn table(hash: u32) -> usize {
+    (spread(hash) >> 40) as usize % TABLES
 }
