@@ -92,6 +92,12 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// - A stored event that fails its checksum is `Corrupted`.
     fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>>;
 
+    /// The first event, by position, that a query matches and that reads no longer show: it was compacted or trimmed.
+    ///
+    /// - One that was forgotten too is not found.
+    /// - An unknown log has none.
+    fn first_hidden(&self, request: HiddenRead) -> BoxFuture<'_, Result<Option<Position>>>;
+
     /// Reads a page of the streams of a log, ascending by UTF-8 bytes, those compacted empty included.
     fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>>;
 
@@ -408,6 +414,19 @@ pub struct EventRead {
     pub max_bytes: Option<usize>,
     /// Backwards.
     pub descending: bool,
+}
+
+/// A request for the first hidden event that a query matches.
+#[derive(Debug, Clone)]
+pub struct HiddenRead {
+    /// The log.
+    pub log: Arc<str>,
+    /// What it matches.
+    pub query: Query,
+    /// Exclusive: the position above which it is.
+    pub after: Position,
+    /// Inclusive: the last position that it can have.
+    pub through: Position,
 }
 
 /// A request for a page of streams.

@@ -31,9 +31,9 @@ use self::{
     state::{Committed, State},
 };
 use super::{
-    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
-    HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
-    StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
+    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HiddenRead,
+    HistoryPage, HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead,
+    StoreStats, StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -136,6 +136,10 @@ impl Backend for MemoryBackend {
 
     fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
         Box::pin(async move { self.with_state(|state| read::events(state, &request, &self.limits)) })
+    }
+
+    fn first_hidden(&self, request: HiddenRead) -> BoxFuture<'_, Result<Option<Position>>> {
+        Box::pin(async move { self.with_log(&request.log, |log| Ok(log.first_hidden(&request))) })
     }
 
     fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {

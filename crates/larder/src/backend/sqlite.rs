@@ -57,9 +57,9 @@ use futures_channel::oneshot;
 
 use self::{queue::Job, shared::Shared};
 use super::{
-    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
-    HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
-    StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
+    Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HiddenRead,
+    HistoryPage, HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead,
+    StoreStats, StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
 };
 use crate::{
     bus::Bus,
@@ -156,6 +156,10 @@ impl Backend for SqliteBackend {
 
     fn read_events(&self, request: EventRead) -> BoxFuture<'_, Result<Page<Event>>> {
         self.read(move |shared| event_log::read_events(shared, &request))
+    }
+
+    fn first_hidden(&self, request: HiddenRead) -> BoxFuture<'_, Result<Option<Position>>> {
+        self.read(move |shared| event_log::first_hidden(shared, &request))
     }
 
     fn read_streams(&self, request: StreamsRead) -> BoxFuture<'_, Result<Page<StreamInfo>>> {

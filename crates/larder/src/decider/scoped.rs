@@ -9,6 +9,7 @@ use super::{
     executor::{ATTEMPTS, Attempts, new_events},
 };
 use crate::{
+    backend::HiddenRead,
     error::{Error, ErrorKind, Result},
     event::Position,
     event_log::EventLog,
@@ -97,7 +98,9 @@ where
 
     /// Whether nothing in the scope is hidden: a decision on a part of the facts would be none.
     async fn check_whole(&self, scope: &Query, through: Position) -> Result<()> {
-        match self.log.snapshots().hidden_match(scope, Position::START, through).await? {
+        let (log, query, after) = (self.log.name_arc(), scope.clone(), Position::START);
+        let backend = self.log.store().backend().await?;
+        match backend.first_hidden(HiddenRead { log, query, after, through }).await? {
             Some(hidden) => Err(Error::new(ErrorKind::HistoryCompacted { through: hidden })
                 .during("execute")
                 .with("log", self.log.name())),

@@ -4,12 +4,12 @@ use serde::de::DeserializeOwned;
 
 use super::{Snapshot, Snapshots, Subject};
 use crate::{
-    backend::{CommitRequest, EventRead, EventSource, Operation},
+    backend::{EventRead, EventSource, HiddenRead},
     error::{BoxError, Error, ErrorKind, Result},
     event::{Event, Position},
     operation::Call,
     page::Page,
-    query::{AppendCondition, Query},
+    query::Query,
 };
 
 /// How much a page of a recovery holds at most.
@@ -233,43 +233,11 @@ impl Snapshots {
             return Err(not_whole("a snapshot beyond the head", start.get(), at.get()));
         }
         // After the events, so that what was hidden under the reading is found.
-        if let Some(hidden) = self.hidden_match(query, start, at).await? {
+        let hidden = HiddenRead { log: self.log.clone(), query: query.clone(), after: start, through: at };
+        if let Some(hidden) = self.store.backend().await?.first_hidden(hidden).await? {
             return Err(not_whole("a compacted event after the snapshot", start.get(), hidden.get()));
         }
         Ok(Recovered { state, at, snapshot_at, events })
-    }
-
-    /// The first event that matches, between these positions, that conditions see and reads do not.
-    pub(crate) async fn hidden_match(
-        &self,
-        query: &Query,
-        above: Position,
-        through: Position,
-    ) -> Result<Option<Position>> {
-        let backend = self.store.backend().await?;
-        let info = backend.log_info(self.log.clone()).await?;
-        let last = info.map_or(Position::START, |info| info.compacted_through).min(through);
-        let mut after = above;
-        while after < last {
-            // Writes nothing: a guard is what sees hidden events.
-            let condition = AppendCondition { fail_if_events_match: query.clone(), after };
-            let guard = Operation::RequireNoneMatch { log: self.log.clone(), condition };
-            let request = CommitRequest { id: None, operations: vec![guard], on_callers_thread: false };
-            let Err(error) = backend.commit(request).await else { return Ok(None) };
-            let ErrorKind::ConditionFailed { matching } = error.kind() else { return Err(error) };
-            let source = EventSource::Query(query.clone());
-            let visible = backend.read_events(self.event_read(source, Some(after), matching.len())).await?;
-            for found in matching.iter().take_while(|found| found.position <= last) {
-                if !visible.items.iter().any(|event| event.position == found.position) {
-                    return Ok(Some(found.position));
-                }
-            }
-            match matching.last() {
-                Some(found) => after = found.position,
-                None => break,
-            }
-        }
-        Ok(None)
     }
 
     fn start<S: DeserializeOwned + Send>(
@@ -291,13 +259,9 @@ impl Snapshots {
     }
 
     async fn page(&self, source: EventSource, after: Option<Position>) -> Result<Page<Event>> {
-        let request = self.event_read(source, after, PAGE_EVENTS);
+        let (log, limit, max_bytes) = (self.log.clone(), Some(PAGE_EVENTS), Some(PAGE_BYTES));
+        let request = EventRead { log, source, after, limit, max_bytes, descending: false };
         self.store.backend().await?.read_events(request).await
-    }
-
-    fn event_read(&self, source: EventSource, after: Option<Position>, limit: usize) -> EventRead {
-        let (log, limit, max_bytes) = (self.log.clone(), Some(limit), Some(PAGE_BYTES));
-        EventRead { log, source, after, limit, max_bytes, descending: false }
     }
 }
 

@@ -176,6 +176,21 @@ pub(super) fn pr_06_a_decision_on_hidden_facts_is_refused(fixture: &dyn Fixture)
     Ok(())
 }
 
+pub(super) fn pr_06_large_facts_are_not_taken_for_hidden(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let log = orders(&store)?;
+    for _ in 0..12 {
+        // JSON of a megabyte, nearly all of it blank.
+        let large = format!("1{}", " ".repeat(900 << 10));
+        log.append_if([NewEvent::json("Taken", large).tag("seats")], None).wait()?;
+    }
+    log.append("s", 0, [NewEvent::new("Unrelated", &1)]).wait()?;
+    compact(&log, 1)?;
+    let done = log.scoped_decider(Seats(20)).execute(1).wait().expect("nothing in the scope is hidden");
+    assert_eq!(done.state, 13);
+    Ok(())
+}
+
 pub(super) fn pr_06_given_when_then(_fixture: &dyn Fixture) -> CaseResult {
     given(Seats(2), [SeatEvent::Taken(1)])
         .when(1)

@@ -92,6 +92,7 @@ macro_rules! __conformance_cases {
                 el_08_keeps_the_mark,
                 el_08_nobody_sees_half_of_it,
                 el_08_repetition_and_unknown_streams_are_fine,
+                el_08_the_first_hidden_match_can_be_found,
                 el_09_live_events_refuse_it,
                 el_09_never_lowers,
                 el_09_raises_the_mark_of_an_empty_stream,
@@ -219,6 +220,7 @@ macro_rules! __conformance_cases {
                 sn_08_compaction_meanwhile_is_no_hole,
                 sn_08_from_a_query,
                 sn_08_from_a_snapshot_and_the_events_after_it,
+                sn_08_large_matches_are_not_taken_for_compacted,
                 sn_08_over_many_pages,
                 sn_08_what_evolve_says_is_told,
             }
@@ -228,6 +230,7 @@ macro_rules! __conformance_cases {
                 pr_06_a_decision_over_a_query_holds,
                 pr_06_attempts_are_bounded,
                 pr_06_given_when_then,
+                pr_06_large_facts_are_not_taken_for_hidden,
                 pr_06_snapshots_carry_the_state,
                 pr_06_who_was_too_late_decides_again,
             }
@@ -544,6 +547,7 @@ macro_rules! __conformance_cases {
             snapshot_sqlite {
                 fl_02_an_altered_snapshot_is_never_data,
                 sn_05_a_failing_prune_never_fails_a_save,
+                sn_08_a_state_is_recovered_without_writing,
             }
             task_sqlite {
                 fl_02_an_altered_object_is_never_data,

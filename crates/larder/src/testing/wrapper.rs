@@ -4,9 +4,9 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::{
     backend::{
-        Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HistoryPage,
-        HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead, SnapshotsRead, StoreStats,
-        StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
+        Backend, BoxFuture, ChangesRead, CommitReply, CommitRequest, DeadTasksRead, EventRead, HiddenRead,
+        HistoryPage, HistoryRead, ItemsRead, ObjectsRead, Progress, SnapshotPage, SnapshotRead,
+        SnapshotsRead, StoreStats, StoredSnapshot, StreamsRead, TriggerRow, TriggersRead, VerifyReport,
     },
     bus::Bus,
     clock::Clock,
@@ -85,6 +85,7 @@ macro_rules! wrapper {
 wrapper! {
     commit(request: CommitRequest) -> CommitReply;
     read_events(request: EventRead) -> Page<Event>;
+    first_hidden(request: HiddenRead) -> Option<Position>;
     read_streams(request: StreamsRead) -> Page<StreamInfo>;
     stream_info(log: Arc<str>, stream: String) -> Option<StreamInfo>;
     logs() -> Vec<LogInfo>;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::table::{Table, Trace, Window};
 use crate::{
-    backend::{AppendId, LogStats},
+    backend::{AppendId, HiddenRead, LogStats},
     error::MatchingEvent,
     event::{Event, Position},
     event_log::{LogInfo, StreamInfo},
@@ -122,6 +122,12 @@ impl LogState {
     /// The highest `seq_nr` that the stream ever had.
     pub(super) fn stream_head(&self, stream: &str) -> u64 {
         self.streams.get(stream).map_or(0, StreamState::head)
+    }
+
+    /// The first hidden event that a query matches.
+    pub(super) fn first_hidden(&self, request: &HiddenRead) -> Option<Position> {
+        let mut hidden = self.traces.matching(&request.query, Window::above(request.after));
+        hidden.next().map(|trace| trace.position).filter(|position| *position <= request.through)
     }
 
     /// The first events, hidden or not, that are in the way of a condition.

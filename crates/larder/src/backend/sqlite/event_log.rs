@@ -7,12 +7,12 @@ use super::{
     log_row::{self, StreamRow},
     moment::in_snapshot,
     place::{from_sql, place, place_bound, position_of},
-    query_read::read_query,
+    query_read::{self, read_query},
     shared::Shared,
     stream_read::read_stream,
 };
 use crate::{
-    backend::{EventRead, EventSource, StreamsRead},
+    backend::{EventRead, EventSource, HiddenRead, StreamsRead},
     error::{Error, Result},
     event::{Event, Position},
     event_log::StreamInfo,
@@ -31,6 +31,13 @@ pub(super) fn read_events(shared: &Shared, request: &EventRead) -> Result<Page<E
             EventSource::Query(query) => read_query(moment, query, request, &mut collector)?,
         };
         if complete.is_some() { collector.into_page(moment.log.head).map(Some) } else { Ok(None) }
+    })
+}
+
+pub(super) fn first_hidden(shared: &Shared, request: &HiddenRead) -> Result<Option<Position>> {
+    in_snapshot(shared, &request.log, |moment| match moment {
+        Some(moment) => query_read::first_hidden(moment, request),
+        None => Ok(Some(None)),
     })
 }
 

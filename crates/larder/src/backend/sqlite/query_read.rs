@@ -9,15 +9,18 @@ use super::{
     collector::Collector,
     log_row::{self, LogRow},
     moment::Moment,
-    place::{place, place_bound, to_sql},
+    place::{place, place_bound, position_of, to_sql},
     row::{EVENT, StoredEvent, event_columns, split_tags},
 };
 use crate::{
-    backend::EventRead,
+    backend::{EventRead, HiddenRead},
     error::{Error, Result},
     event::Position,
     query::{Query, QueryItem},
 };
+
+/// How many candidates are looked for at once.
+const CANDIDATES: usize = 4_096;
 
 /// Reads by query; `None` if the tail has moved on from this snapshot.
 pub(super) fn read_query(
@@ -94,6 +97,49 @@ fn read_all(
     Ok(())
 }
 
+/// The first event that a query matches and that reads do not show; `None` if the tail has moved on from this snapshot.
+pub(super) fn first_hidden(moment: &Moment<'_>, request: &HiddenRead) -> Result<Option<Option<Position>>> {
+    let (log, query) = (&moment.log, &request.query);
+    let through = request.through.get().min(log.compacted);
+    let mut span = Span { above: request.after.get(), through, descending: false };
+    let mut streams = StreamNames { connection: moment.connection, known: HashMap::new() };
+    let mut statement = moment.connection.prepare_cached(EVENT)?;
+    while !span.is_empty() {
+        let found = match query.items() {
+            Some(items) => find(moment, items, span, CANDIDATES)?,
+            None => Some(every_position(moment, span)?),
+        };
+        let Some(found) = found else { return Ok(None) };
+        for position in &found {
+            let mut rows = statement.query([place(log.number, *position)])?;
+            let Some(row) = rows.next()? else { continue };
+            let stored = StoredEvent::read(row)?;
+            let (name, visible) = streams.of(&stored)?;
+            let tags = split_tags(stored.columns.tags);
+            let hidden = !visible || *position <= log.trimmed;
+            if hidden && query.matches(stored.columns.event_type, &tags) {
+                stored.check(&request.log, name.as_deref())?;
+                return Ok(Some(Some(Position::new(*position))));
+            }
+        }
+        match found.last() {
+            Some(last) if found.len() == CANDIDATES => span = span.beyond(*last),
+            _ => break,
+        }
+    }
+    Ok(Some(None))
+}
+
+/// The first positions of a span at which there is an event or a trace.
+fn every_position(moment: &Moment<'_>, span: Span) -> Result<Vec<u64>> {
+    let sql = "SELECT place FROM event WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3";
+    let mut statement = moment.connection.prepare_cached(sql)?;
+    let log = moment.log.number;
+    let bounds = (place_bound(log, span.above), place_bound(log, span.through), to_sql(CANDIDATES as u64));
+    let places = statement.query_map(bounds, |row| row.get(0))?;
+    places.map(|place| Ok(position_of(place?))).collect()
+}
+
 fn read_matching(
     moment: &Moment<'_>,
     (query, items): (&Query, &[QueryItem]),
@@ -101,8 +147,7 @@ fn read_matching(
     streams: &mut StreamNames<'_>,
     collector: &mut Collector<'_>,
 ) -> Result<Option<()>> {
-    const MOST: usize = 4_096;
-    let count = collector.room().min(MOST);
+    let count = collector.room().min(CANDIDATES);
     let mut statement = streams.connection.prepare_cached(EVENT)?;
     while !span.is_empty() {
         let Some(found) = find(moment, items, span, count)? else { return Ok(None) };

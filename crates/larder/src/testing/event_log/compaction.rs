@@ -1,15 +1,17 @@
 //! Cases of compacting streams and raising their marks: el_08, el_09.
 
 use crate::{
+    backend::HiddenRead,
     error::ErrorKind,
     event::Position,
     event_log::{Compacted, EventLog, Expected},
+    operation::wait,
     query::{Query, QueryItem},
     testing::{
         fixture::Fixture,
         support::{
-            CaseResult, event, everything, in_parallel, none, numbered, orders, positions, refused, seq_nrs,
-            tagged, typed,
+            CaseResult, backend, event, everything, in_parallel, none, numbered, orders, positions, refused,
+            seq_nrs, tagged, typed,
         },
     },
 };
@@ -44,6 +46,37 @@ pub(in crate::testing) fn el_08_hides_from_every_read(fixture: &dyn Fixture) -> 
     }
     assert_eq!(positions(&log.query(tagged("s")).limit(1).wait()?), [5]);
     assert_eq!(everything(&log)?.len(), visible.len());
+    Ok(())
+}
+
+pub(in crate::testing) fn el_08_the_first_hidden_match_can_be_found(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let log = orders(&store)?;
+    let backend = backend(&store)?;
+    let hidden = |query: &Query, after: u64, through: u64| {
+        let (log, query) = (log.name().into(), query.clone());
+        let (after, through) = (Position::new(after), Position::new(through));
+        wait(backend.first_hidden(HiddenRead { log, query, after, through })).map(|at| at.map(Position::get))
+    };
+    assert_eq!(hidden(&Query::all(), 0, u64::MAX)?, None, "of an unknown log");
+    two_streams(&log)?;
+    assert_eq!(hidden(&Query::all(), 0, u64::MAX)?, None);
+    // 1, 3 and 5 are hidden.
+    log.compact("s", 3).wait()?;
+    for query in [Query::all(), tagged("a"), tagged("s"), typed("A")] {
+        assert_eq!(hidden(&query, 0, u64::MAX)?, Some(1), "{query:?}");
+        assert_eq!(hidden(&query, 1, 3)?, Some(3), "{query:?}");
+        assert_eq!(hidden(&query, 3, 4)?, None, "{query:?}");
+        assert_eq!(hidden(&query, 3, 5)?, Some(5), "{query:?}");
+        assert_eq!(hidden(&query, 5, u64::MAX)?, None, "{query:?}");
+    }
+    assert_eq!(hidden(&tagged("t"), 0, u64::MAX)?, None);
+    log.trim(Position::new(4)).wait()?;
+    assert_eq!(hidden(&tagged("t"), 0, u64::MAX)?, Some(2));
+    log.forget(Position::new(3)).wait()?;
+    for query in [Query::all(), tagged("a")] {
+        assert_eq!(hidden(&query, 0, u64::MAX)?, Some(4), "{query:?}: what was forgotten is not found");
+    }
     Ok(())
 }
 

@@ -173,6 +173,22 @@ pub(in crate::testing) fn sn_08_a_compacted_match_needs_a_snapshot(fixture: &dyn
     Ok(())
 }
 
+pub(in crate::testing) fn sn_08_large_matches_are_not_taken_for_compacted(
+    fixture: &dyn Fixture,
+) -> CaseResult {
+    let store = fixture.store()?;
+    let log = orders(&store)?;
+    for n in 1..=12_u64 {
+        // JSON of a megabyte, nearly all of it blank.
+        let large = format!("{n}{}", " ".repeat(900 << 10));
+        log.append_if([crate::NewEvent::json("Counted", large).tag("q")], None).wait()?;
+    }
+    log.append("unrelated", 0, numbered(1)).wait()?;
+    log.compact("unrelated", 1).wait()?;
+    assert_eq!(recover_query(&log)?.state, (1..=12).collect::<Vec<_>>());
+    Ok(())
+}
+
 pub(in crate::testing) fn sn_08_what_evolve_says_is_told(fixture: &dyn Fixture) -> CaseResult {
     let store = fixture.store()?;
     let log = orders(&store)?;

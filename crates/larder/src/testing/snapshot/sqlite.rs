@@ -8,12 +8,12 @@ use crate::{
     codec::Codec,
     config::Config,
     error::ErrorKind,
-    event::Position,
+    event::{Event, Position},
     snapshot::{Snapshot, Subject},
     store::Store,
     testing::{
         fixture::{Fixture, ScratchDir},
-        support::{CaseResult, numbered, orders, refused},
+        support::{CaseResult, numbered, orders, refused, tagged},
     },
 };
 
@@ -43,6 +43,22 @@ pub(in crate::testing) fn sn_05_a_failing_prune_never_fails_a_save(_: &dyn Fixtu
         assert_eq!(snapshots.save("s", round * 10 + 3, &4).wait()?.pruned, 3, "the next one makes up for it");
         assert_eq!(places(&snapshots.list("s").wait()?), [round * 10 + 3]);
     }
+    Ok(())
+}
+
+pub(in crate::testing) fn sn_08_a_state_is_recovered_without_writing(_: &dyn Fixture) -> CaseResult {
+    let dir = ScratchDir::new()?;
+    let path = dir.path().join("store.db");
+    let store = Store::open(Config::sqlite(&path)).wait()?;
+    let log = orders(&store)?;
+    log.append_if(numbered(3).into_iter().map(|event| event.tag("q")), None).wait()?;
+    log.append("s", 0, numbered(1)).wait()?;
+    log.compact("s", 1).wait()?;
+    store.close().wait()?;
+    let log = orders(&Store::open(Config::sqlite(&path).read_only(true)).wait()?)?;
+    let count = |sum: u64, event: &Event| Ok(sum + event.decode::<u64>()?);
+    let recovered = log.snapshots().recover_query("q", tagged("q"), None, || 0, count).wait()?;
+    assert_eq!((recovered.state, recovered.events), (6, 3));
     Ok(())
 }
 
