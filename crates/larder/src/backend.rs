@@ -7,6 +7,7 @@
 //!
 //! Names, sizes and queries have been checked when a request arrives: a backend need not check them again.
 
+mod batch_digest;
 mod finding;
 mod history;
 pub mod memory;
@@ -23,6 +24,7 @@ use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::batch_digest::batch_id_reused;
 pub(crate) use self::projection::REBUILD_VERSIONS;
 pub use self::projection::{ProjectionOperation, REBUILD_SUFFIX};
 pub use self::query_db::{
@@ -43,6 +45,7 @@ pub(crate) use self::task_bucket::{
     END_OF_TIME, ERROR_BYTES, Rows as TaskRows, bucket_checksum, check_row, operate as operate_on_bucket,
 };
 pub use self::{
+    batch_digest::batch_digest,
     finding::Finding,
     history::{AppendId, HistoryCursor, HistoryPage, HistoryRead, HistoryRow},
     progress::Progress,
@@ -75,7 +78,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///   after that does not cancel it.
     /// - Operations run in order, and each sees the earlier ones. The first failing guard fails the batch, and
     ///   the error carries that operation's index.
-    /// - A batch id seen before (and kept) writes nothing and answers as the first time.
+    /// - A batch id seen before (and kept) writes nothing and answers as the first time, if the [`batch_digest`] is what
+    ///   it was; else it is `AlreadyExists`.
     /// - The answer comes after the commit is durable as configured, and after the bus was told.
     /// - `Conflict`, `ConditionFailed`, `AlreadyExists`, `InvalidArgument`, `TooLarge`: nothing was written.
     fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>>;

@@ -49,6 +49,9 @@ impl WriteBatch {
 
     /// Gives the batch an id: committing it again under the same id writes nothing and answers as the first
     /// time, so a commit of unknown outcome can be retried. Ids are kept for 24 hours.
+    ///
+    /// A batch of other operations, or of the same on other streams, keys or places, is `AlreadyExists` under that id.
+    /// What they write is not compared: it may differ from one attempt to the next.
     pub fn id(mut self, id: Uuid) -> Self {
         self.id = Some(id);
         self
@@ -184,6 +187,9 @@ impl<O> fmt::Debug for Slot<O> {
 }
 
 /// The answer to a committed [`WriteBatch`]: index it with the slots that `add` gave.
+///
+/// # Panics
+/// Indexing panics for a slot of another batch, if that operation was of another kind or is beyond this batch's last.
 #[derive(Debug)]
 pub struct Committed {
     reply: CommitReply,

@@ -294,6 +294,50 @@ pub(super) fn wb_03_another_number_of_operations_already_exists(fixture: &dyn Fi
     Ok(())
 }
 
+pub(super) fn wb_03_another_batch_already_exists(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let (log, other) = (orders(&store)?, store.event_log("other")?);
+    let things = store.query_db("Things")?;
+    let commit = |add: &dyn Fn(&mut WriteBatch)| {
+        let mut batch = store.batch().id(Uuid::from_u128(1));
+        add(&mut batch);
+        batch.commit().wait().map(drop)
+    };
+    let json = serde_json::json!({});
+    let different: [&dyn Fn(&mut WriteBatch); 13] = [
+        &|batch| _ = batch.add(log.append("s", Expected::Any, [event("A")])),
+        &|batch| _ = batch.add(log.append("s", Expected::Any, [event("A"), event("A")])),
+        &|batch| _ = batch.add(log.append("t", Expected::Any, [event("A")])),
+        &|batch| _ = batch.add(other.append("s", Expected::Any, [event("A")])),
+        &|batch| _ = batch.add(log.append_if([event("A")], None)),
+        &|batch| _ = batch.add(log.compact("s", 1)),
+        &|batch| _ = batch.add(log.raise_mark("s", 1)),
+        &|batch| _ = batch.add(things.save("a", &json)),
+        &|batch| _ = batch.add(things.save("b", &json)),
+        &|batch| _ = batch.add(store.query_db("Other").expect("a name").save("a", &json)),
+        &|batch| _ = batch.add(things.delete("a")),
+        &|batch| _ = batch.add(things.purge_expired(1)),
+        &|batch| _ = batch.add(log.snapshots().save("s", 1, &json)),
+    ];
+    for (mine, first) in different.iter().enumerate() {
+        fixture.clock().advance(Duration::from_secs(25 * 60 * 60));
+        commit(first)?;
+        let before = (store.stats().wait()?, store.query_dbs().wait()?);
+        for (theirs, second) in different.iter().enumerate() {
+            match commit(second) {
+                Ok(()) => assert_eq!(mine, theirs, "it passed for another one"),
+                Err(error) => {
+                    assert_eq!(*error.kind(), ErrorKind::AlreadyExists, "{mine} then {theirs}: {error:?}");
+                    assert_ne!(mine, theirs, "it is the same");
+                }
+            }
+        }
+        assert_eq!((store.stats().wait()?, store.query_dbs().wait()?), before, "{mine}");
+        log.drop_log().wait()?;
+    }
+    Ok(())
+}
+
 pub(super) fn wb_03_the_id_of_a_failed_batch_stays_free(fixture: &dyn Fixture) -> CaseResult {
     let store = fixture.store()?;
     let log = orders(&store)?;

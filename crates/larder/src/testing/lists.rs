@@ -177,6 +177,7 @@ macro_rules! __conformance_cases {
                 wb_02_require_head,
                 wb_02_require_none_match,
                 wb_03_a_repeated_batch_answers_as_the_first_time,
+                wb_03_another_batch_already_exists,
                 wb_03_another_number_of_operations_already_exists,
                 wb_03_concurrent_repetitions_write_once,
                 wb_03_every_outcome_is_kept,

@@ -15,8 +15,9 @@ use super::{
     task_bucket::TaskBuckets,
 };
 use crate::{
-    backend::{CommitReply, CommitRequest, Operation, Outcome},
-    error::{Error, ErrorKind, Result},
+    backend::{CommitReply, CommitRequest, Operation, Outcome, batch_digest, batch_id_reused},
+    bus::Bus,
+    error::Result,
     limits::Limits,
 };
 
@@ -43,7 +44,8 @@ impl State {
     /// Commits a batch at this time, in microseconds since 1970.
     pub(super) fn commit(&mut self, request: CommitRequest, now: u64, limits: &Limits) -> Result<Committed> {
         let CommitRequest { id, operations, .. } = request;
-        if let Some(outcomes) = id.map_or(Ok(None), |id| self.answers.repeat(id, operations.len(), now))? {
+        let id = id.map(|id| (id, batch_digest(&operations)));
+        if let Some(outcomes) = id.map_or(Ok(None), |id| self.answers.repeat(id, now))? {
             return Ok(Committed { reply: CommitReply { outcomes }, changed: Vec::new() });
         }
         let mut transaction = Transaction {
@@ -233,32 +235,30 @@ struct Answer {
 }
 
 /// A clock that was set back keeps answers for longer.
+    digest: [u8; 16],
 fn is_kept(at: u64, now: u64) -> bool {
     now.saturating_sub(at) < KEPT_MICROS
 }
 
 impl Answers {
     /// The answer of a batch that was committed before.
-    fn repeat(&self, id: Uuid, operations: usize, now: u64) -> Result<Option<Vec<Outcome>>> {
+    fn repeat(&self, (id, digest): (Uuid, [u8; 16]), now: u64) -> Result<Option<Vec<Outcome>>> {
         let kept = self.by_id.get(&id).filter(|answer| is_kept(answer.at, now));
         let Some(answer) = kept else { return Ok(None) };
-        if answer.outcomes.len() != operations {
-            let reused = Error::new(ErrorKind::AlreadyExists).with("batch id", id.to_string());
-            return Err(
-                reused.with_hint("another batch was committed under this id; give each batch its own")
-            );
+        if answer.digest != digest {
+            return Err(batch_id_reused(id));
         }
         Ok(Some(answer.outcomes.clone()))
     }
 
-    fn keep(&mut self, id: Uuid, outcomes: &[Outcome], now: u64) {
+    fn keep(&mut self, (id, digest): (Uuid, [u8; 16]), outcomes: &[Outcome], now: u64) {
         while let Some((at, oldest)) = self.order.first().copied()
             && !is_kept(at, now)
         {
             self.order.remove(&(at, oldest));
             self.by_id.remove(&oldest);
         }
-        self.by_id.insert(id, Answer { outcomes: outcomes.to_vec(), at: now });
+        self.by_id.insert(id, Answer { digest, outcomes: outcomes.to_vec(), at: now });
         self.order.insert((now, id));
     }
 }

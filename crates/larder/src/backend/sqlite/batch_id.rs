@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::place::to_sql;
 use crate::{
-    backend::{CommitReply, Outcome},
-    error::{Error, ErrorKind, Result},
+    backend::{CommitReply, Outcome, batch_id_reused},
+    error::{Error, Result},
 };
 
 /// How long ids are kept, in microseconds.
@@ -18,26 +18,33 @@ const REMOVED: i64 = 64;
 pub(super) fn find(
     connection: &Connection,
     id: Uuid,
-    operations: usize,
+    digest: &[u8; 16],
     now: u64,
 ) -> Result<Option<CommitReply>> {
     let sql = "SELECT outcomes FROM batch WHERE id = ?1 AND committed_at > ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query((&id.as_bytes()[..], oldest(now)))?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let reply = CommitReply { outcomes: decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)? };
-    if reply.outcomes.len() != operations {
-        return Err(Error::new(ErrorKind::AlreadyExists).with("batch id", id.to_string()));
+    let (first, outcomes) = decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+    if first != *digest {
+        return Err(batch_id_reused(id));
     }
-    Ok(Some(reply))
+    Ok(Some(CommitReply { outcomes }))
 }
 
 /// Keeps the answer to a batch, and removes some that are past their time.
-pub(super) fn store(connection: &Connection, id: Uuid, reply: &CommitReply, now: u64) -> Result<()> {
+pub(super) fn store(
+    connection: &Connection,
+    id: Uuid,
+    digest: &[u8; 16],
+    reply: &CommitReply,
+    now: u64,
+) -> Result<()> {
     let remove = "DELETE FROM batch WHERE id IN (SELECT id FROM batch WHERE committed_at <= ?1 ORDER BY committed_at LIMIT ?2)";
     connection.prepare_cached(remove)?.execute((oldest(now), REMOVED))?;
     let insert = "INSERT OR REPLACE INTO batch (id, committed_at, outcomes) VALUES (?1, ?2, ?3)";
-    connection.prepare_cached(insert)?.execute((&id.as_bytes()[..], to_sql(now), encode(&reply.outcomes)))?;
+    let answer = encode(digest, &reply.outcomes);
+    connection.prepare_cached(insert)?.execute((&id.as_bytes()[..], to_sql(now), answer))?;
     Ok(())
 }
 
@@ -46,27 +53,29 @@ fn oldest(now: u64) -> i64 {
     to_sql(now) - to_sql(KEPT)
 }
 
-/// JSON, and a CRC-32C at the end.
-fn encode(outcomes: &[Outcome]) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(outcomes).expect("outcomes have string keys and finite numbers");
+/// The batch's digest, the outcomes as JSON, and a CRC-32C of both.
+fn encode(digest: &[u8; 16], outcomes: &[Outcome]) -> Vec<u8> {
+    let mut bytes = digest.to_vec();
+    serde_json::to_writer(&mut bytes, outcomes).expect("outcomes have string keys and finite numbers");
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<Outcome>> {
+fn decode(bytes: &[u8]) -> Result<([u8; 16], Vec<Outcome>)> {
     let wrong = || Error::corrupted("a batch id whose answer cannot be read");
-    let (json, crc) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
-    if crc32c::crc32c(json) != u32::from_le_bytes(*crc) {
+    let (said, crc) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
+    if crc32c::crc32c(said) != u32::from_le_bytes(*crc) {
         return Err(wrong());
     }
-    serde_json::from_slice(json).map_err(|error| wrong().caused_by(error))
+    let (digest, json) = said.split_first_chunk::<16>().ok_or_else(wrong)?;
+    Ok((*digest, serde_json::from_slice(json).map_err(|error| wrong().caused_by(error))?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        Position,
+        ErrorKind, Position,
         backend::{QueryDbOutcome, SnapshotOutcome},
         event_log::{Appended, Compacted, Trimmed},
         query_db::{ItemKey, Saved},
@@ -87,13 +96,17 @@ mod tests {
             Outcome::Snapshot(SnapshotOutcome::Replaced(true)),
             Outcome::Done,
         ];
-        assert_eq!(decode(&encode(&outcomes)).unwrap(), outcomes);
+        assert_eq!(decode(&encode(&[7; 16], &outcomes)).unwrap(), ([7; 16], outcomes));
     }
 
     #[test]
     fn a_damaged_answer_is_reported() {
-        let mut bytes = encode(&[Outcome::Done]);
-        bytes[0] ^= 1;
-        assert_eq!(decode(&bytes).unwrap_err().kind(), &ErrorKind::Corrupted);
+        let whole = encode(&[7; 16], &[Outcome::Done]);
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            assert_eq!(decode(&bytes).unwrap_err().kind(), &ErrorKind::Corrupted, "{at}");
+            assert!(decode(&whole[..at]).is_err(), "{at}");
+        }
     }
 }

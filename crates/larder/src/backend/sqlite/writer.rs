@@ -19,7 +19,7 @@ use super::{
     writer_log::WriterLog,
 };
 use crate::{
-    backend::{CommitReply, CommitRequest, Operation, Outcome, TaskBucketOperation},
+    backend::{CommitReply, CommitRequest, Operation, Outcome, TaskBucketOperation, batch_digest},
     clock::micros_since_epoch,
     error::{Error, ErrorKind, Result},
 };
@@ -260,8 +260,9 @@ impl Writer {
         request: &CommitRequest,
         scoped: bool,
     ) -> Result<CommitReply, Failure> {
-        if let Some(id) = request.id
-            && let Some(reply) = batch_id::find(&self.connection, id, request.operations.len(), self.now)?
+        let id = request.id.map(|id| (id, batch_digest(&request.operations)));
+        if let Some((id, digest)) = &id
+            && let Some(reply) = batch_id::find(&self.connection, *id, digest, self.now)?
         {
             return Ok(reply);
         }
@@ -284,8 +285,8 @@ impl Writer {
             self.run("RELEASE batch").written()?;
         }
         let reply = CommitReply { outcomes };
-        if let Some(id) = request.id {
-            batch_id::store(&self.connection, id, &reply, self.now).written()?;
+        if let Some((id, digest)) = &id {
+            batch_id::store(&self.connection, *id, digest, &reply, self.now).written()?;
         }
         Ok(reply)
     }
