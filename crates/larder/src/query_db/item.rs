@@ -121,6 +121,17 @@ impl Definition {
 }
 
 impl Definition {
+    /// The values that an item has in the fields of each index, whether it is in it or not.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn field_values(&self, json: &str) -> Result<Vec<Vec<Option<KeyValue>>>> {
+        let item = Json::parse_item(json)?;
+        let values = |fields: &Vec<Field>| fields.iter().map(|field| field.value(&item)).collect();
+        self.indexes.iter().map(values).collect()
+    }
+
     /// Refuses a TTL that is given with a save, where items carry their own.
     pub(crate) fn check_ttl(&self, ttl: Option<Ttl>) -> Result<()> {
         match (&self.ttl, ttl) {

@@ -148,6 +148,24 @@ fn verify_finds_what_is_wrong() -> Result<()> {
     Ok(())
 }
 
+/// An index that was dropped leaves values in columns that another one shares: nothing is wrong with that.
+#[test]
+fn an_index_that_shared_a_column_can_be_dropped() -> Result<()> {
+    let dir = ScratchDir::new().expect("a directory");
+    let (store, path) = store_of_three(&dir)?;
+    let orders = store.define("Orders", spec().index(Index::new("short", ["a"]))).wait()?;
+    orders.save("p", &serde_json::json!({ "id": 4, "a": "x" })).wait()?;
+    orders.drop_index("short").wait()?;
+    assert_eq!(orders.count_items(ItemQuery::index("by", ["x"])).wait()?, 3);
+    let report = store.verify(crate::Progress::default()).wait()?;
+    assert!(report.is_sound(), "{report:?}");
+    store.close().wait()?;
+    rusqlite::Connection::open(&path)?.execute_batch("UPDATE qdb_Orders SET k1 = 'z' WHERE sub_key = 4")?;
+    let store = Store::open(Config::sqlite(&path)).wait()?;
+    assert!(!store.verify(crate::Progress::default()).wait()?.is_sound());
+    store.close().wait()
+}
+
 /// A damaged item is an error from every read and guard, and can be overwritten or deleted.
 #[test]
 fn a_damaged_item_is_reported_and_can_be_mended() -> Result<()> {

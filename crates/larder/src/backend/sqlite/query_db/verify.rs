@@ -3,12 +3,12 @@
 
 use std::{cmp::Ordering, collections::HashSet};
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
 
 use super::{
     feed,
     registry::QueryDbRow,
-    row::{StoredItem, index_columns, same},
+    row::{StoredItem, index_columns, same, stored},
     table::{TABLE_PREFIX, Table, column_name},
 };
 use crate::{
@@ -234,11 +234,35 @@ fn item(table: &Table, version: u64, row: &Row<'_>, in_index: &mut [u64]) -> Res
     let needed = table.layout.columns.iter().map(Option::is_some);
     let differs = |((old, new), is_needed): ((_, &_), bool)| is_needed && !same(old, *new);
     if found.columns().zip(&expected).zip(needed).any(differs) {
-        return Err(found.corrupted("a column that is not what the item says"));
+        check_left_behind(table, &found, &expected)?;
     }
     let has_ttl_field = table.definition.spec.ttl_field.is_some();
     if has_ttl_field && prepared.expires_at != found.expires_at() {
         return Err(found.corrupted("a time of expiry that is not the item's"));
+    }
+    Ok(())
+}
+
+/// An index that was dropped leaves its items' columns as they are, also those that another index needs: then they hold
+/// what an item says, although it is in no index with that field.
+fn check_left_behind(table: &Table, found: &StoredItem<'_>, expected: &[ValueRef<'_>]) -> Result<()> {
+    let said = table.definition.field_values(found.values.json)?;
+    let is_said = |column: usize, value: ValueRef<'_>| {
+        table.indexes.iter().zip(&said).any(|(index, said)| {
+            let mut fields = index.columns.iter().zip(said);
+            fields.any(|(other, said)| {
+                *other == column && said.as_ref().is_some_and(|said| same(value, stored(said)))
+            })
+        })
+    };
+    let needed = table.layout.columns.iter().map(Option::is_some);
+    for ((column, value), (expected, is_needed)) in
+        found.columns().enumerate().zip(expected.iter().zip(needed))
+    {
+        let is_left = *expected == ValueRef::Null && is_said(column, value);
+        if is_needed && !same(value, *expected) && !is_left {
+            return Err(found.corrupted("a column that is not what the item says"));
+        }
     }
     Ok(())
 }
