@@ -153,7 +153,7 @@ impl Index {
 ///     .index(Index::new("by_sku", ["sku"]))
 ///     .ttl_field("expires")
 ///     .changes(true);
-/// assert!(spec.changes);
+/// assert!(spec.keeps_changes());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -167,9 +167,10 @@ pub struct QueryDbSpec {
     /// The field with the time at which an item expires, in epoch seconds; without it, TTL is given per save.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_field: Option<String>,
-    /// Whether its changes are kept, so that a feed of them can be resumed.
-    #[serde(default)]
-    pub changes: bool,
+    /// Whether its changes are kept, so that a feed of them can be resumed. `None` says nothing of it: a new QueryDb keeps
+    /// none then, another one goes on as it does. What is known of a QueryDb has `Some(true)` or `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<bool>,
 }
 
 impl QueryDbSpec {
@@ -200,10 +201,24 @@ impl QueryDbSpec {
         self
     }
 
-    /// Keeps changes (at least the last 10,000), so that a feed can be resumed after a restart.
+    /// Keeps changes (at least the last 10,000), so that a feed can be resumed after a restart; or no longer keeps them,
+    /// and removes those that were kept.
     #[must_use]
     pub fn changes(mut self, keep: bool) -> Self {
-        self.changes = keep;
+        self.changes = Some(keep);
+        self
+    }
+
+    /// Whether it says that changes are kept.
+    #[must_use]
+    pub fn keeps_changes(&self) -> bool {
+        self.changes == Some(true)
+    }
+
+    /// The definition of a QueryDb that is defined so and was not there.
+    #[must_use]
+    pub(crate) fn settled(mut self) -> Self {
+        self.changes = self.changes.filter(|keep| *keep);
         self
     }
 

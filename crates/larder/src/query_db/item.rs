@@ -195,7 +195,7 @@ impl Definition {
                 }
             }
         }
-        spec.changes = new.changes;
+        spec.changes = new.changes.or(spec.changes);
         spec.check()?;
         Ok((Self::new(spec)?, added))
     }

@@ -267,6 +267,7 @@ macro_rules! __conformance_cases {
                 qd_01_an_undefined_one_begins_with_its_first_item,
                 qd_01_another_key_layout_is_refused,
                 qd_01_definitions_are_checked,
+                qd_01_changes_are_kept_until_told_otherwise,
                 qd_01_more_indexes_are_built,
             }
             query_db_item {

@@ -32,13 +32,19 @@ pub(super) struct Define {
     #[arg(long, value_name = "FIELD")]
     ttl_field: Option<String>,
     /// Keeps changes, so that a feed of them can be resumed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_changes")]
     changes: bool,
+    /// No longer keeps changes, and removes those that were kept
+    #[arg(long)]
+    no_changes: bool,
 }
 
 impl Define {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let mut spec = QueryDbSpec::new().changes(self.changes);
+        let mut spec = QueryDbSpec::new();
+        if self.changes || self.no_changes {
+            spec = spec.changes(self.changes);
+        }
         if let Some(sub_id) = &self.sub_id {
             spec = spec.sub_id_field(parse_field(sub_id));
         }

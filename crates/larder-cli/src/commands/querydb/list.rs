@@ -30,7 +30,7 @@ impl List {
                 clean(&spec.sub_id_field.as_ref().map(field).unwrap_or_default()),
                 clean(&spec.indexes.iter().map(index).collect::<Vec<_>>().join("  ")),
                 clean(spec.ttl_field.as_deref().unwrap_or_default()),
-                if spec.changes { "kept".into() } else { String::new() },
+                if spec.keeps_changes() { "kept".into() } else { String::new() },
             ]);
         }
         if !infos.is_empty() {

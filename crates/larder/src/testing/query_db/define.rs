@@ -1,6 +1,8 @@
 //! Definitions: qd_01.
 
-use super::{all_keys, defined, keys, page_keys, raw, state, things};
+use std::sync::Arc;
+
+use super::{all_keys, defined, keys, next_change, page_keys, raw, state, things};
 use crate::{
     backend::Progress,
     error::ErrorKind,
@@ -113,6 +115,25 @@ pub(in crate::testing) fn qd_01_another_key_layout_is_refused(fixture: &dyn Fixt
     let spec = || QueryDbSpec::new().index(by_status());
     let things = defined(&store, spec().sub_id_field("line").ttl_field("until"))?;
     let before = things.info().wait()?;
+pub(in crate::testing) fn qd_01_changes_are_kept_until_told_otherwise(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let spec = QueryDbSpec::new;
+    let things = defined(&store, spec().changes(true))?;
+    let keeps = || Ok::<_, crate::Error>(things.info().wait()?.is_some_and(|info| info.spec.keeps_changes()));
+    things.save("a", &raw("{}")).wait()?;
+    defined(&store, spec().index(by_status()))?;
+    assert!(keeps()?, "a definition that says nothing of it");
+    assert_eq!(next_change(&mut things.changes().after(0))?.0, 1);
+    defined(&store, spec().changes(false))?;
+    assert!(!keeps()?);
+    defined(&store, spec())?;
+    assert!(!keeps()?);
+    defined(&store, spec().changes(true))?;
+    assert!(keeps()?);
+    assert_eq!(things.info().wait()?.map(|info| info.spec.indexes.len()), Some(1));
+    Ok(())
+}
+
     for other in [
         spec().ttl_field("until"),
         spec().sub_id_field("row").ttl_field("until"),

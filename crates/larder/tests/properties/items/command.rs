@@ -118,9 +118,10 @@ fn spec() -> impl Strategy<Value = QueryDbSpec> {
         2 => Just(None),
         1 => Just(Some(KeyField::number("n"))),
     ];
-    (sub_id, any::<[bool; 4]>(), option::weighted(0.2, Just("until")), any::<bool>()).prop_map(
+    (sub_id, any::<[bool; 4]>(), option::weighted(0.2, Just("until")), option::of(any::<bool>())).prop_map(
         move |(sub_id, which, ttl, changes)| {
-            let mut spec = QueryDbSpec::new().changes(changes);
+            let mut spec = QueryDbSpec::new();
+            spec.changes = changes;
             if let Some(field) = sub_id {
                 spec = spec.sub_id_field(field);
             }

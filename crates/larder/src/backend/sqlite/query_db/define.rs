@@ -65,7 +65,7 @@ impl Writer {
     pub(super) fn define(&mut self, name: &Arc<str>, spec: &QueryDbSpec) -> Result<(), Failure> {
         let Some(table) = self.table(name)? else {
             spec.check()?;
-            return self.create_query_db(name, spec).map(drop);
+            return self.create_query_db(name, &spec.clone().settled()).map(drop);
         };
         let (definition, added) = table.definition.extended(spec)?;
         if definition.spec == table.definition.spec {
@@ -78,7 +78,7 @@ impl Writer {
             let sql = format!("ALTER TABLE {} ADD COLUMN {} ANY", table.table_name, column_name(column));
             self.connection.execute_batch(&sql).written()?;
         }
-        if table.definition.spec.changes && !definition.spec.changes {
+        if table.definition.spec.keeps_changes() && !definition.spec.keeps_changes() {
             feed::remove_all(&self.connection, table.number).written()?;
         }
         let table = self.redefine(name, &definition.spec, &layout)?;

@@ -284,7 +284,7 @@ pub(in crate::backend::sqlite) fn changes(shared: &Shared, request: &ChangesRead
         };
         let (number, through) = (row.number, row.version);
         let in_memory = shared.feeds.oldest(number, through);
-        let keeps = row.table_name.is_some() && row.parse_spec()?.changes;
+        let keeps = row.table_name.is_some() && row.parse_spec()?.keeps_changes();
         let stored = if keeps { feed::oldest_stored(connection, number)? } else { None };
         let stored = stored.unwrap_or(through + 1).max((through + 1).saturating_sub(feed::KEPT));
         let oldest = in_memory.min(stored);

@@ -166,7 +166,7 @@ impl Verifier<'_> {
 
     /// The changes that are kept: sound, without holes, up to the QueryDb's version.
     fn changes(&mut self, row: &QueryDbRow) -> Result<()> {
-        let is_kept = row.table_name.is_some() && row.parse_spec()?.changes;
+        let is_kept = row.table_name.is_some() && row.parse_spec()?.keeps_changes();
         let mut statement = self.connection.prepare(feed::EVERY)?;
         let mut rows = statement.query([row.number])?;
         let mut last: Option<u64> = None;
