@@ -138,8 +138,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Reads a page of visible items, in one atomic look, in the order that the request names.
     ///
     /// - An index is ordered by its sort fields, ties by the full primary key; so is descending, backwards.
-    /// - `limit` items at most, and none after those that reach `max_bytes`; a page also ends after 10,000 items were
-    ///   looked at. If something may be left, `next` is a cursor at the last item looked at.
+    /// - `limit` items at most, and none after those that reach `max_bytes`; with a limit, a page also ends after 10,000
+    ///   items were looked at. If something may be left, `next` is a cursor at the last item looked at.
+    /// - A cursor of an index that was defined otherwise is `InvalidArgument`: see [`ItemsRead::check_index`].
     /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
     /// - An index that does not exist, or a value of another type than its field, is `InvalidArgument`.
     /// - Through an index, an item's JSON is what the index's projection leaves of it.

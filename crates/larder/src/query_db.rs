@@ -213,12 +213,12 @@ impl QueryDb {
         self.write(checked.map(|()| QueryDbOperation::Increment { query_db, key, field, by }))
     }
 
-    /// The items that a query names, in its order. A page also ends after 10,000 items were looked at, with fewer
-    /// items than the limit, or none, and a `next`: no `next` is the end.
+    /// The items that a query names, in its order: all of them, or, with a limit, a page. Such a page also ends after 10,000
+    /// items were looked at, with fewer items than the limit, or none, and a `next`: no `next` is the end.
     ///
     /// # Errors
     /// `InvalidArgument`: an index that does not exist, a value of another type than its field, a bad filter, a
-    /// cursor of another query; `TooLarge` without a limit beyond [`Limits::read_events`]; `Closed`, `Corrupted`,
+    /// cursor of another query, or of an index that was defined anew; `TooLarge` without a limit beyond [`Limits::read_events`]; `Closed`, `Corrupted`,
     /// `Io`.
     pub fn query(&self, query: impl Into<ItemQuery>) -> Read<Item> {
         let query = query.into();

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use super::{
-    key::{ItemKey, KeyValue},
+    index::Index,
+    key::{ItemKey, KeyType, KeyValue},
     query::{ItemQuery, QuerySource},
 };
 use crate::error::{Error, Result};
@@ -33,6 +34,9 @@ pub struct Cursor {
     /// Of the listing it belongs to: see [`fingerprint`].
     #[serde(rename = "q")]
     fingerprint: u64,
+    /// Of the index that orders it, as it is defined; 0 without one.
+    #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
+    index: u64,
     /// The values of the index's sort fields; empty without an index.
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
     sort: Vec<KeyValue>,
@@ -41,8 +45,8 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn new(fingerprint: u64, sort: Vec<KeyValue>, key: ItemKey) -> Self {
-        Self { fingerprint, sort, key }
+    pub(crate) fn new(fingerprint: u64, index: Option<&Index>, sort: Vec<KeyValue>, key: ItemKey) -> Self {
+        Self { fingerprint, index: order_of(index), sort, key }
     }
 
     /// The values of the index's sort fields, none without an index; for backends.
@@ -65,6 +69,34 @@ impl Cursor {
             Err(Error::invalid("cursor", "it belongs to another query, QueryDb or direction"))
         }
     }
+
+    /// Refuses a cursor of an index that was defined otherwise.
+    pub(crate) fn check_index(&self, index: Option<&Index>) -> Result<()> {
+        let sorted = index.map_or(0, |index| index.sort.len());
+        if self.index == order_of(index) && self.sort.len() == sorted {
+            return Ok(());
+        }
+        Err(Error::invalid("cursor", "the index was defined otherwise when the listing began")
+            .with_hint("begin the listing anew"))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What tells the order of an index from that of another one, which may have the same name.
+fn order_of(index: Option<&Index>) -> u64 {
+    let Some(index) = index else { return 0 };
+    let mut hash = SipHasher13::new();
+    hash.write_u64(index.key.len() as u64);
+    for field in index.fields() {
+        hash.write_u8(u8::from(field.key_type == KeyType::Number));
+        hash.write_u64(field.path.len() as u64);
+        hash.write(field.path.as_bytes());
+    }
+    hash.finish()
 }
 
 /// What tells one listing from another: QueryDb, query, direction.
@@ -138,7 +170,10 @@ mod tests {
     #[test]
     fn text_round_trips() {
         for partition in ["a", "ab", "abc", "abcd", "é\u{10ffff}\"\\"] {
-            let cursor = Cursor::new(u64::MAX, vec![1.5.into(), "x".into()], ItemKey::new(partition, 7));
+            let cursor =
+                Cursor::new(u64::MAX, None, vec![1.5.into(), "x".into()], ItemKey::new(partition, 7));
+            assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
+            let cursor = Cursor { index: order_of(Some(&Index::new("i", ["a"]))), ..cursor };
             assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
         }
         for wrong in ["", "A", "!!!!", "AAAA", "b64cursor"] {

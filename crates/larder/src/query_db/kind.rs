@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     change::Change,
     cursor::Cursor,
+    index::Index,
     item::Item,
     key::{ItemKey, KeyValue},
     number::Number,
@@ -93,11 +94,20 @@ impl Row for Change {
 }
 
 impl ItemsRead {
-    /// A cursor of this listing at an item, for backends: `sort` are the values of the index's sort fields, none
-    /// without an index.
+    /// A cursor of this listing at an item, for backends: `index` is the index that orders it, as it is defined, and
+    /// `sort` are the values of its sort fields; none without an index.
     #[must_use]
-    pub fn cursor(&self, sort: Vec<KeyValue>, key: ItemKey) -> Cursor {
-        Cursor::new(self.fingerprint(), sort, key)
+    pub fn cursor(&self, index: Option<&Index>, sort: Vec<KeyValue>, key: ItemKey) -> Cursor {
+        Cursor::new(self.fingerprint(), index, sort, key)
+    }
+
+    /// Checks that the listing goes on over the index over which it began, for backends: one that was dropped and
+    /// defined anew under its name may have another order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`cursor`).
+    pub fn check_index(&self, index: Option<&Index>) -> Result<()> {
+        self.after.as_ref().map_or(Ok(()), |cursor| cursor.check_index(index))
     }
 
     /// What tells this listing from others: see [`Cursor`].

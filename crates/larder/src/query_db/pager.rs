@@ -2,6 +2,7 @@
 
 use super::{
     cursor::Cursor,
+    index::Index,
     item::{Definition, Item},
     key::{ItemKey, KeyValue},
     plan::{Order, Plan, SCAN_BUDGET},
@@ -20,6 +21,8 @@ use crate::{
 pub(crate) struct Pager<'a> {
     request: &'a ItemsRead,
     plan: &'a Plan,
+    /// The index that orders the items, if one does.
+    index: Option<&'a Index>,
     kept: Option<Kept>,
     /// Microseconds since 1970.
     now: u64,
@@ -46,20 +49,24 @@ pub(crate) enum Offered {
 
 impl<'a> Pager<'a> {
     pub(crate) fn new(
-        definition: &Definition,
+        definition: &'a Definition,
         plan: &'a Plan,
         request: &'a ItemsRead,
         limits: &Limits,
         now: u64,
     ) -> Result<Self> {
         let (limit, over_is_an_error) = limits.page_rows(request.limit);
-        let kept = match plan.order {
-            Order::Index { index, .. } => Kept::of_index(&definition.spec, index)?,
-            Order::Everything | Order::Partition(_) => None,
+        let (index, kept) = match plan.order {
+            Order::Index { index, .. } => {
+                (Some(&definition.spec.indexes[index]), Kept::of_index(&definition.spec, index)?)
+            }
+            Order::Everything | Order::Partition(_) => (None, None),
         };
+        request.check_index(index)?;
         Ok(Self {
             request,
             plan,
+            index,
             kept,
             now,
             limit,
@@ -74,7 +81,7 @@ impl<'a> Pager<'a> {
 
     /// Takes the item, or passes over it: `sort` are the values of the index's sort fields.
     pub(crate) fn offer(&mut self, sort: Vec<KeyValue>, item: Item) -> Result<Offered> {
-        if self.looked_at == SCAN_BUDGET {
+        if self.looked_at == SCAN_BUDGET && self.request.limit.is_some() {
             return Ok(self.full(self.last.clone()));
         }
         self.looked_at += 1;
@@ -102,7 +109,7 @@ impl<'a> Pager<'a> {
 
     fn full(&self, place: Option<Place>) -> Offered {
         let (sort, key) = place.expect("a page that is full has looked at an item");
-        Offered::Full(self.request.cursor(sort, key))
+        Offered::Full(self.request.cursor(self.index, sort, key))
     }
 
     /// The page; its `next` is what the last offer answered.

@@ -179,7 +179,14 @@ impl Faulty {
         // Cursors belong to what was asked for.
         if let (Some(_), Some(last)) = (&page.next, page.items.last()) {
             let sort = page.next.as_ref().map_or_else(Vec::new, |next| next.sort().to_vec());
-            page.next = Some(read.cursor(sort, last.key.clone()));
+            let index = match &read.source {
+                ItemSource::Query(ItemQuery { source: QuerySource::Index { name, .. }, .. }) => {
+                    let info = inner.query_db_info(read.query_db.clone()).await?;
+                    info.and_then(|info| info.spec.find_index(name).cloned())
+                }
+                _ => None,
+            };
+            page.next = Some(read.cursor(index.as_ref(), sort, last.key.clone()));
         }
         match self.fault {
             ItemFault::NoNextPage => page.next = None,

@@ -178,6 +178,9 @@ pub(in crate::testing) fn qd_10_a_page_looks_at_so_many_items(fixture: &dyn Fixt
     let last = ItemQuery::key("p").filter(field("n").ge(10_000));
     let page = things.query(&last).limit(5).wait()?;
     assert_eq!(page.items, [], "it ends before it has found something");
+    let all = things.query(&last).wait()?;
+    assert_eq!((page_keys(&all), all.next), (vec!["p/10000".to_owned()], None), "all without a limit");
+    assert_eq!(things.scan().wait()?.items.len(), 10_001);
     let page = things.query(&last).limit(5).after(page.next.ok_or("there is more")?).wait()?;
     assert_eq!((page_keys(&page), page.next), (vec!["p/10000".to_owned()], None));
     let page = things.query(&last).descending().limit(1).wait()?;

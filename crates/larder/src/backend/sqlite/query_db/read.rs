@@ -215,7 +215,7 @@ fn for_each(
     (after, descending): (Option<&crate::query_db::Cursor>, bool),
     mut take: impl FnMut(Vec<KeyValue>, &StoredItem<'_>) -> Result<bool>,
 ) -> Result<()> {
-    let select = Select::new(table, plan, after, descending)?;
+    let select = Select::new(table, plan, after, descending);
     let mut statement = connection.prepare_cached(&select.sql)?;
     for (n, value) in select.values.iter().enumerate() {
         bind(&mut statement, n + 1, *value)?;

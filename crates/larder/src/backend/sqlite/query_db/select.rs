@@ -8,10 +8,7 @@ use super::{
     row::stored,
     table::{Table, column_name},
 };
-use crate::{
-    error::{Error, Result},
-    query_db::{Cursor, KeyValue, Order, Plan},
-};
+use crate::query_db::{Cursor, KeyValue, Order, Plan};
 
 /// A statement and its parameters.
 #[derive(Debug)]
@@ -31,16 +28,8 @@ struct Shape<'a> {
 }
 
 impl<'a> Select<'a> {
-    /// The rows that a plan names, after a cursor.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for a cursor of another shape.
-    pub(super) fn new(
-        table: &'a Table,
-        plan: &'a Plan,
-        after: Option<&'a Cursor>,
-        descending: bool,
-    ) -> Result<Self> {
+    /// The rows that a plan names, after a cursor of the same order.
+    pub(super) fn new(table: &'a Table, plan: &'a Plan, after: Option<&'a Cursor>, descending: bool) -> Self {
         let shape = Shape::of(table, plan);
         let mut select = Self { sql: String::new(), values: Vec::new() };
         let hint = shape.index.map_or_else(String::new, |index| format!(" INDEXED BY {index}"));
@@ -61,12 +50,12 @@ impl<'a> Select<'a> {
         }
         select.range(&shape, plan, after.is_some(), descending);
         if let Some(cursor) = after {
-            select.after(table, plan, &shape, cursor, descending)?;
+            select.after(table, plan, &shape, cursor, descending);
         }
         let direction = if descending { " DESC" } else { "" };
         let order: Vec<String> = shape.order.iter().map(|column| format!("{column}{direction}")).collect();
         select.push(format_args!(" ORDER BY {}", order.join(", ")));
-        Ok(select)
+        select
     }
 
     fn push(&mut self, text: std::fmt::Arguments<'_>) {
@@ -97,24 +86,11 @@ impl<'a> Select<'a> {
         bound('<', &plan.range.high, has_cursor && descending);
     }
 
-    fn after(
-        &mut self,
-        table: &Table,
-        plan: &Plan,
-        shape: &Shape<'a>,
-        cursor: &'a Cursor,
-        descending: bool,
-    ) -> Result<()> {
-        let (sorted, bound_already) = match &plan.order {
-            Order::Index { index, equal } => {
-                let index = &table.indexes[*index];
-                (index.columns.len() - index.keys, equal.len() - index.keys)
-            }
-            Order::Everything | Order::Partition(_) => (0, 0),
+    fn after(&mut self, table: &Table, plan: &Plan, shape: &Shape<'a>, cursor: &'a Cursor, descending: bool) {
+        let bound_already = match &plan.order {
+            Order::Index { index, equal } => equal.len() - table.indexes[*index].keys,
+            Order::Everything | Order::Partition(_) => 0,
         };
-        if cursor.sort().len() != sorted {
-            return Err(Error::invalid("cursor", "it belongs to another definition of the index"));
-        }
         let operator = if descending { '<' } else { '>' };
         self.push(format_args!(" AND ({}) {operator} (", shape.order.join(", ")));
         let key = cursor.key();
@@ -128,7 +104,6 @@ impl<'a> Select<'a> {
             self.parameter(value);
         }
         self.push(format_args!(")"));
-        Ok(())
     }
 }
 

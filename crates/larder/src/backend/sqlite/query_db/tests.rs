@@ -65,8 +65,8 @@ fn explain(backend: &SqliteBackend, source: ItemSource, descending: bool, contin
             crate::query_db::Order::Index { .. } => vec!["y".into(), 2.into()],
             _ => Vec::new(),
         };
-        let cursor = continued.then(|| request.cursor(sort, ("p", 1).into()));
-        let select = Select::new(&table, &plan, cursor.as_ref(), descending)?;
+        let cursor = continued.then(|| request.cursor(None, sort, ("p", 1).into()));
+        let select = Select::new(&table, &plan, cursor.as_ref(), descending);
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
         let count = statement.parameter_count();
         let nulls = std::iter::repeat_n(rusqlite::types::Null, count);
