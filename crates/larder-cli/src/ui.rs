@@ -15,7 +15,7 @@ use larder::Event;
 use serde::Serialize;
 
 pub(crate) use self::{
-    event::payload_json,
+    event::{payload_json, raw},
     format::{bytes, clean, count, counted, time},
     progress::{Bar, Unit},
     table::Table,

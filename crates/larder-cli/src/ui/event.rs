@@ -59,7 +59,7 @@ pub(crate) fn payload_json(payload: &Payload) -> io::Result<PayloadRow> {
 }
 
 /// JSON text to embed in a line. Line breaks can only stand between tokens, where a space means the same.
-fn raw(json: &str) -> io::Result<Box<RawValue>> {
+pub(crate) fn raw(json: &str) -> io::Result<Box<RawValue>> {
     Ok(RawValue::from_string(on_one_line(json).into_owned())?)
 }
 

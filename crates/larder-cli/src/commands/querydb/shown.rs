@@ -6,7 +6,7 @@ use larder::{Item, KeyField, KeyType, QueryDbInfo};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
-use crate::ui::{Part, Ui, clean};
+use crate::ui::{Part, Ui, clean, raw};
 
 #[derive(Serialize)]
 struct ItemRow<'a> {
@@ -14,15 +14,15 @@ struct ItemRow<'a> {
     sub: &'a larder::KeyValue,
     version: u64,
     expires_at: Option<u64>,
-    item: &'a RawValue,
+    item: Box<RawValue>,
 }
 
-/// Shows an item: for people on one line, in JSON as it was saved.
+/// Shows an item on one line, in JSON as it was saved but for line breaks between its tokens.
 pub(super) fn item(ui: &Ui, item: &Item) -> anyhow::Result<()> {
     if ui.is_json() {
-        let text: &RawValue = serde_json::from_str(&item.json)?;
         let (partition, sub) = (item.key.partition.as_str(), &item.key.sub);
-        let row = ItemRow { partition, sub, version: item.version, expires_at: item.expires_at, item: text };
+        let (version, expires_at) = (item.version, item.expires_at);
+        let row = ItemRow { partition, sub, version, expires_at, item: raw(&item.json)? };
         return Ok(ui.object(&row)?);
     }
     Ok(line(ui, item)?)
