@@ -1,10 +1,15 @@
 //! `larder querydb`: read models, their items and what is asked of them.
 
+mod changes;
 mod count;
 mod define;
 mod delete;
+mod drop;
+mod drop_index;
 mod get;
+mod increment;
 mod list;
+mod purge;
 mod put;
 mod query;
 mod request;
@@ -33,6 +38,11 @@ enum What {
     Query(query::Query),
     Scan(scan::Scan),
     Count(count::Count),
+    Increment(increment::Increment),
+    Changes(changes::Changes),
+    Purge(purge::Purge),
+    DropIndex(drop_index::DropIndex),
+    Drop(drop::Drop),
 }
 
 impl QueryDbs {
@@ -46,6 +56,11 @@ impl QueryDbs {
             What::Query(command) => command.run(context),
             What::Scan(command) => command.run(context),
             What::Count(command) => command.run(context),
+            What::Increment(command) => command.run(context),
+            What::Changes(command) => command.run(context),
+            What::Purge(command) => command.run(context),
+            What::DropIndex(command) => command.run(context),
+            What::Drop(command) => command.run(context),
         }
     }
 }

@@ -102,6 +102,99 @@ fn items_are_put_got_and_deleted() {
 }
 
 #[test]
+fn an_item_is_a_line() {
+    let folder = Folder::new();
+    let pretty = "{\r\n  \"total\": 1.50,\n  \"note\": \"a\\nb\"\n}";
+    folder.ok(&["querydb", "define", "T", "--index", "by=note"]);
+    folder.ok(&["querydb", "put", "T", "a", pretty]);
+    for arguments in [
+        &["querydb", "scan", "T"][..],
+        &["querydb", "get", "T", "a"],
+        &["querydb", "query", "T", "--key", "a"],
+        &["querydb", "query", "T", "--index", "by", "--value", "a\nb"],
+    ] {
+        let shown = folder.ok(&with(arguments, &["--json"], &[]));
+        assert_eq!(shown.trim_end().lines().count(), 1, "{arguments:?}: {shown}");
+        assert!(shown.contains("\"total\": 1.50"), "as it was written: {shown}");
+        assert_eq!(folder.json(arguments)[0]["item"], json!({ "total": 1.5, "note": "a\nb" }));
+    }
+}
+
+#[test]
+fn changes_are_kept_until_told_otherwise() {
+    let folder = Folder::new();
+    let keeps = || folder.json(&["querydb", "list"])[0]["spec"]["changes"] == json!(true);
+    folder.ok(&["querydb", "define", "T", "--changes"]);
+    folder.ok(&["querydb", "define", "T", "--index", "by=a"]);
+    assert!(keeps());
+    folder.ok(&["querydb", "define", "T", "--no-changes"]);
+    assert!(!keeps());
+    assert_eq!(folder.run(&["querydb", "define", "T", "--changes", "--no-changes"]).code, 2);
+}
+
+#[test]
+fn numbers_are_added_to() {
+    let folder = Folder::new();
+    let increment =
+        |more: &[&str]| folder.json(&with(&["querydb", "increment"], more, &[]))[0]["total"].clone();
+    assert_eq!(increment(&["Visits", "home", "n"]), json!(1), "it comes to be");
+    assert_eq!(increment(&["Visits", "home", "n", "--by", "-2.5"]), json!(-1.5));
+    folder.ok(&["querydb", "define", "Lines", "--sub-id", "line:number"]);
+    assert_eq!(increment(&["Lines", "a", "count", "--sub", "7", "--by", "40"]), json!(40));
+    assert!(
+        folder.ok(&["querydb", "increment", "Lines", "a", "count", "--sub", "7"]).contains("a/7  count = 41")
+    );
+    assert_eq!(folder.run(&["querydb", "increment", "Visits", "home", "n", "--by", "many"]).code, 2);
+}
+
+#[test]
+fn kept_changes_are_shown() {
+    let folder = orders();
+    let refused = folder.run(&["querydb", "changes", "Orders"]);
+    assert!(refused.code == 2 && refused.stderr.contains("--changes"), "{refused:?}");
+    folder.ok(&["querydb", "define", "Orders", "--changes"]);
+    assert_eq!(folder.json(&["querydb", "changes", "Orders"]), [] as [Value; 0]);
+    folder.ok(&["querydb", "put", "Orders", "o5", "{}"]);
+    folder.ok(&["querydb", "put", "Orders", "o5", "{}"]);
+    folder.ok(&["querydb", "delete", "Orders", "o1"]);
+    let changes = folder.json(&["querydb", "changes", "Orders"]);
+    let told: Vec<_> = changes.iter().map(|change| (&change["version"], &change["kind"])).collect();
+    let (added, updated, removed) = (json!("added"), json!("updated"), json!("removed"));
+    assert_eq!(told, [(&json!(5), &added), (&json!(6), &updated), (&json!(7), &removed)]);
+    assert_eq!((&changes[2]["partition"], &changes[2]["reason"]), (&json!("o1"), &json!("deleted")));
+    let after = folder.run(&["querydb", "changes", "Orders", "--after", "5", "--limit", "1"]);
+    assert_eq!(after.stdout.trim(), "6  updated  o5");
+    let gone = folder.run(&["querydb", "changes", "Orders", "--after", "1", "--limit", "1", "--follow"]);
+    assert!(gone.stderr.contains("before version 5") && gone.stdout.contains("5  added"), "{gone:?}");
+}
+
+#[test]
+fn expired_items_are_purged() {
+    let folder = orders();
+    for key in ["a", "b", "c"] {
+        folder.ok(&["querydb", "put", "Orders", key, "{}", "--ttl", "0s"]);
+    }
+    let purged =
+        |more: &[&str]| folder.json(&with(&["querydb", "purge", "Orders"], more, &[]))[0]["purged"].clone();
+    assert_eq!((purged(&["--limit", "2"]), purged(&[]), purged(&[])), (json!(2), json!(1), json!(0)));
+    assert_eq!(folder.json(&["querydb", "scan", "Orders"]).len(), 4);
+}
+
+#[test]
+fn indexes_and_query_dbs_are_dropped() {
+    let folder = orders();
+    assert_eq!(folder.run(&["querydb", "drop-index", "Orders", "by_day"]).code, 3);
+    assert_eq!(folder.json(&["querydb", "drop-index", "Orders", "by_status"])[0]["dropped"], json!(true));
+    assert_eq!(folder.run(&with(&["querydb", "query"], &OPEN_EU, &[])).code, 2);
+    let refused = folder.run(&["querydb", "drop", "Orders"]);
+    assert!(refused.code == 2 && refused.stderr.contains("--yes"), "{refused:?}");
+    assert_eq!(folder.json(&["querydb", "scan", "Orders"]).len(), 4);
+    assert_eq!(folder.json(&["querydb", "drop", "Orders", "--yes"])[0]["dropped"], json!(true));
+    assert_eq!(folder.run(&["querydb", "drop", "Orders", "--yes"]).code, 3);
+    assert_eq!(folder.json(&["querydb", "list"]), [] as [Value; 0]);
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_place() {
     let folder = orders();
     let ended = folder.run(&with(&["querydb", "query"], &OPEN_EU, &["--filter", "total >= ten"]));
