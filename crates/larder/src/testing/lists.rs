@@ -260,6 +260,7 @@ macro_rules! __conformance_cases {
                 pr_05_batches_give_the_same_as_single_events,
             }
             query_db_define {
+                qd_01_a_definition_can_change_during_a_rebuild,
                 qd_01_a_definition_is_kept,
                 qd_01_a_query_db_can_be_dropped,
                 qd_01_an_index_can_be_dropped,

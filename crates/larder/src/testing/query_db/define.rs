@@ -4,8 +4,13 @@ use std::sync::Arc;
 
 use super::{all_keys, defined, keys, next_change, page_keys, raw, state, things};
 use crate::{
-    backend::Progress,
+    backend::{
+        CommitRequest, ItemData, Operation, Progress, ProjectionOperation, QueryDbOperation, SaveMode,
+    },
     error::ErrorKind,
+    event::Position,
+    operation::wait,
+    query::Query,
     query_db::{Index, ItemQuery, KeyField, QueryDbSpec},
     store::Store,
     testing::{
@@ -227,6 +232,60 @@ pub(in crate::testing) fn qd_01_a_query_db_can_be_dropped(fixture: &dyn Fixture)
     things.save("a", &raw("{}")).wait()?;
     assert_eq!(things.info().wait()?.map(|info| info.spec), Some(QueryDbSpec::new()));
     assert!(store.verify(Progress::default()).wait()?.is_sound());
+    Ok(())
+}
+
+/// A deploy that comes while the rebuild of its predecessor is under way.
+pub(in crate::testing) fn qd_01_a_definition_can_change_during_a_rebuild(
+    fixture: &dyn Fixture,
+) -> CaseResult {
+    let store = fixture.store()?;
+    let by = |name: &str, field: &str| Index::new(name, [field]);
+    let spec = || QueryDbSpec::new().index(by("a", "a")).index(by("b", "b")).index(by("c", "c"));
+    let things = defined(&store, spec().changes(true))?;
+    let backend = backend(&store)?;
+    let commit = |operations: Vec<Operation>| {
+        wait(backend.commit(CommitRequest { id: None, operations, on_callers_thread: true }))
+    };
+    let (start, end, projection): (_, _, Arc<str>) = (Position::START, Position::new(1), "p".into());
+    let change = |operation: ProjectionOperation| commit(vec![Operation::Projection(operation)]);
+    let owns = vec!["Things".to_owned()];
+    let (query, log) = (Query::all(), "orders".into());
+    change(ProjectionOperation::Register { projection: projection.clone(), log, query, owns })?;
+    change(ProjectionOperation::BeginRebuild { projection: projection.clone() })?;
+    let at = ProjectionOperation::SetRebuildCheckpoint {
+        projection: projection.clone(),
+        expected: start,
+        position: end,
+    };
+    let item = ItemData {
+        partition: "1".into(),
+        json: r#"{"a":"x","b":"y","c":"z","d":"w"}"#.into(),
+        ttl: None,
+        mode: SaveMode::Overwrite,
+    };
+    let save = QueryDbOperation::Save { query_db: "Things~rebuild".into(), item };
+    commit(vec![Operation::Projection(at), Operation::QueryDb(save)])?;
+
+    // `b` is of another field now, `a` comes last, and there is a new one.
+    things.drop_index("b").wait()?;
+    things.drop_index("a").wait()?;
+    let changed = QueryDbSpec::new().index(by("b", "d")).index(by("d", "d")).index(by("a", "a"));
+    defined(&store, changed)?;
+    let spec = things.info().wait()?.ok_or("it is defined")?.spec;
+    change(ProjectionOperation::FinishRebuild {
+        projection: projection.clone(),
+        expected: start,
+        rebuilt: end,
+    })?;
+
+    assert_eq!(things.info().wait()?.map(|info| info.spec), Some(spec));
+    for (index, value, count) in [("a", "x", 1), ("b", "w", 1), ("b", "y", 0), ("c", "z", 1), ("d", "w", 1)] {
+        assert_eq!(things.count_items(ItemQuery::index(index, [value])).wait()?, count, "{index} {value}");
+        assert_eq!(things.query(ItemQuery::index(index, [value])).wait()?.items.len() as u64, count);
+    }
+    let report = store.verify(Progress::default()).wait()?;
+    assert!(report.is_sound(), "{report:?}");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     backend::{QueryDbOperation, REBUILD_SUFFIX, REBUILD_VERSIONS},
     error::{Error, Result},
-    query_db::{ChangeKind, QueryDbSpec},
+    query_db::{ChangeKind, Index, QueryDbSpec},
 };
 
 impl Writer {
@@ -75,6 +75,9 @@ impl Writer {
     pub(in crate::backend::sqlite) fn take_copy_over(&mut self, name: &Arc<str>) -> Result<(), Failure> {
         let copy = copy_of(name);
         let (mut old, mut new) = (self.written_row(name)?, self.written_row(&copy)?);
+        if old.spec != new.spec {
+            new = self.bring_up_to(&copy, &old.parse_spec()?)?;
+        }
         let missing = || Error::corrupted("a QueryDb without a table").with("QueryDb", &**name);
         let old_table = old.table_name.take().ok_or_else(missing)?;
         let new_table = new.table_name.replace(old_table.clone()).ok_or_else(missing)?;
@@ -97,6 +100,28 @@ impl Writer {
         // The changes that filled it are nobody's.
         known.dropped = true;
         known.change(&self.connection, None, ChangeKind::Replaced).written()
+    }
+
+    /// Gives a copy the definition that its QueryDb has by now, its indexes in the same order; answers its row.
+    fn bring_up_to(&mut self, copy: &Arc<str>, spec: &QueryDbSpec) -> Result<QueryDbRow, Failure> {
+        let indexes = |row: &QueryDbRow| row.parse_spec().map(|spec| spec.indexes);
+        for index in indexes(&self.written_row(copy)?)? {
+            if spec.find_index(&index.name) != Some(&index) {
+                self.drop_index(copy, &index.name)?;
+            }
+        }
+        self.define(copy, spec)?;
+        let mut row = self.written_row(copy)?;
+        let (has, mut layout) = (indexes(&row)?, row.parse_layout()?);
+        let number_of = |index: &Index| {
+            let place = has.iter().position(|other| other.name == index.name);
+            place
+                .map(|place| layout.indexes[place])
+                .ok_or_else(|| Error::corrupted("an index that was not made"))
+        };
+        layout.indexes = spec.indexes.iter().map(number_of).collect::<Result<_>>()?;
+        (row.spec, row.layout) = (json(spec), json(&layout));
+        Ok(row)
     }
 
     /// A QueryDb's row as the running transaction leaves it.
