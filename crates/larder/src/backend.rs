@@ -154,6 +154,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// - Changes are kept by a QueryDb defined so (at least the last 10,000, across restarts), and by any other in
     ///   this process (bounded), while its bus channel `querydb/NAME` has listeners.
     /// - `ChangesTruncated` if the one after `after` is no longer kept.
+    /// - `through` is the highest version that was ever given, as a position: of a dropped QueryDb too.
     fn read_changes(&self, request: ChangesRead) -> BoxFuture<'_, Result<Page<Change>>>;
 
     /// The newest snapshot of a subject that fits the request.

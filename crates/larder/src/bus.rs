@@ -66,6 +66,12 @@ impl Bus {
         self.0.listeners.load(Ordering::SeqCst)
     }
 
+    /// Whether somebody listens to this log, or to another channel.
+    #[must_use]
+    pub fn has_listeners(&self, log: &str) -> bool {
+        self.listeners() > 0 && self.channels().contains_key(log)
+    }
+
     /// Announces that something was committed to this log.
     pub fn publish(&self, log: &str) {
         if self.listeners() > 0 {

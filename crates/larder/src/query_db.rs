@@ -37,11 +37,11 @@ pub use self::{
     ttl::Ttl,
 };
 pub(crate) use self::{
-    increment::add_to_field,
+    increment::Incremented,
     item::{Definition, Prepared},
     pager::{Offered, Pager},
     plan::{Order, Plan},
-    ttl::is_visible,
+    ttl::{PURGED_AT_ONCE, is_visible},
 };
 use crate::{
     backend::{ChangesRead, ItemData, ItemSource, ItemsRead, Operation, QueryDbOperation, SaveMode},
@@ -251,7 +251,8 @@ impl QueryDb {
         })
     }
 
-    /// Deletes at most so many items that have expired, and answers how many: they are invisible already.
+    /// Deletes at most so many items that have expired, and at most 10,000, the oldest first, and answers how many: they are
+    /// invisible already. A damaged item is passed over.
     ///
     /// # Errors
     /// Those of any commit.
@@ -270,7 +271,7 @@ impl QueryDb {
         self.write(checked.map(|()| QueryDbOperation::DropIndex { query_db, index }))
     }
 
-    /// Removes the QueryDb with everything in it.
+    /// Removes the QueryDb with everything in it. Its feed tells that as one [`Replaced`](ChangeKind::Replaced).
     ///
     /// # Errors
     /// Those of any commit.
@@ -301,6 +302,13 @@ pub(crate) fn check_item_size(json: &str, limits: &Limits) -> Result<()> {
         return Err(Error::too_large("item", limits.item_bytes as u64, json.len() as u64));
     }
     Ok(())
+}
+
+/// The refusal of a read of a partition that has more items than a read without a limit may return.
+pub(crate) fn too_many_items(limits: &Limits) -> Error {
+    let limit = limits.read_events as u64;
+    let refused = Error::too_large("items of a partition", limit, limit + 1);
+    refused.with_hint("read it in pages, with `query`")
 }
 
 impl Write<Save> {

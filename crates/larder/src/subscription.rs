@@ -252,12 +252,11 @@ impl Followed for Change {
         Box::pin(async move {
             let after = match request.after {
                 Some(after) => after,
-                None => store
-                    .backend()
-                    .await?
-                    .query_db_info(request.query_db)
-                    .await?
-                    .map_or(0, |query_db| query_db.version),
+                // Of one that was dropped too: its versions go on.
+                None => {
+                    let newest = ChangesRead { limit: Some(1), descending: true, ..request };
+                    store.backend().await?.read_changes(newest).await?.through.get()
+                }
             };
             Ok(Begin { after: Some(after), told: None })
         })

@@ -85,7 +85,7 @@ impl MemoryBackend {
     fn commit_now(&self, request: CommitRequest) -> Result<CommitReply> {
         let now = self.now();
         let Committed { reply, changed } =
-            self.with_state(|state| state.commit(request, now, &self.limits))?;
+            self.with_state(|state| state.commit(request, (now, &self.limits, &self.bus)))?;
         // Announcements carry nothing but "look again", so their order does not depend on the lock.
         changed.iter().for_each(|channel| self.bus.publish(channel));
         Ok(reply)

@@ -18,14 +18,15 @@ use crate::{
 pub enum QueryDbOperation {
     /// Defines a QueryDb, or gives one more indexes. `InvalidArgument` if the key layout (`sub_id_field`,
     /// `ttl_field`) differs from today's, or an item violates a new index, which the error names. An index that is
-    /// there already must be the same; those that are not named stay. `changes` is taken over.
+    /// there already must be the same; those that are not named stay. `changes` is taken over, if it says something.
     Define {
         /// The QueryDb.
         query_db: Arc<str>,
         /// Its definition.
         spec: QueryDbSpec,
     },
-    /// Removes a QueryDb with its items and changes. An unknown one is fine.
+    /// Removes a QueryDb with its items and changes, which takes a version and is announced as `Replaced`. An unknown one
+    /// is fine.
     Drop {
         /// The QueryDb.
         query_db: Arc<str>,
@@ -76,7 +77,7 @@ pub enum QueryDbOperation {
         /// What to add.
         by: Number,
     },
-    /// Deletes items that have expired, the oldest first.
+    /// Deletes items that have expired, the oldest first, at most 10,000. What is damaged is passed over.
     PurgeExpired {
         /// The QueryDb.
         query_db: Arc<str>,

@@ -9,7 +9,8 @@ use crate::{
     backend::{Backend, ItemData, Operation, QueryDbOperation},
     clock::micros_since_epoch,
     error::Result,
-    query_db::{Definition, Item, ItemKey, KeyValue, QueryDbSpec, add_to_field, is_visible},
+    limits::Limits,
+    query_db::{Definition, Item, ItemKey, KeyValue, QueryDbSpec, is_visible},
 };
 
 /// Which of a batch's operations concern which partition, so that loads look at those only.
@@ -101,12 +102,11 @@ impl Items {
             QueryDbOperation::DeletePartition { .. } => self.items.clear(),
             QueryDbOperation::Increment { key, field, by, .. } => {
                 let old = self.items.get(&key.sub).filter(|item| is_visible(item.expires_at, self.now));
-                let (json, expires_at) = match old {
-                    Some(item) => (item.json.clone(), item.expires_at),
-                    None => (self.definition.empty_item(key)?, None),
-                };
-                let (json, _) = add_to_field(&json, &field.parse()?, *by)?;
-                self.put(key.sub.clone(), json, expires_at);
+                let there = old.map(|item| (item.json.clone(), item.expires_at));
+                // Its size is the backend's to check, when the batch is committed.
+                let limits = Limits { item_bytes: usize::MAX, ..Limits::default() };
+                let done = self.definition.increment(key, there, (field, *by), &limits)?;
+                self.put(key.sub.clone(), done.json, done.expires_at);
             }
             _ => {}
         }

@@ -49,7 +49,7 @@ pub enum ChangeKind {
         /// Why.
         reason: Removal,
     },
-    /// A rebuild has replaced all items at once.
+    /// All items were replaced at once: by a rebuild, or, with none, when the QueryDb was dropped.
     Replaced,
 }
 

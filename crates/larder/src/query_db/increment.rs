@@ -1,7 +1,55 @@
 //! Adding to a number in an item's text, and leaving all other bytes as they are.
 
-use super::{number::Number, path::FieldPath, raw_object::RawObject};
-use crate::error::{Error, Result};
+use super::{
+    check_item_size,
+    item::{Definition, Prepared},
+    key::ItemKey,
+    number::Number,
+    path::FieldPath,
+    raw_object::RawObject,
+};
+use crate::{
+    error::{Error, Result},
+    limits::Limits,
+};
+
+/// An item as an increment leaves it.
+#[derive(Debug)]
+pub(crate) struct Incremented {
+    pub(crate) json: String,
+    pub(crate) prepared: Prepared,
+    pub(crate) expires_at: Option<u64>,
+    pub(crate) total: Number,
+}
+
+impl Definition {
+    /// What an increment makes of the visible item that is under a key, given by its text and its time, or of none.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: as [`add_to_field`], a sub key of another type than the sub id field, a field that is the
+    /// sub id, a sum that the definition refuses. `TooLarge`.
+    pub(crate) fn increment(
+        &self,
+        key: &ItemKey,
+        there: Option<(String, Option<u64>)>,
+        (field, by): (&str, Number),
+        limits: &Limits,
+    ) -> Result<Incremented> {
+        let (json, expires_at) = match there {
+            Some(there) => there,
+            None => (self.empty_item(key)?, None),
+        };
+        let (json, total) = add_to_field(&json, &field.parse()?, by)?;
+        check_item_size(&json, limits)?;
+        let prepared = self.prepare(&json)?;
+        if prepared.sub != key.sub {
+            let reason = format!("`{field}` is the sub id, which is part of the key");
+            return Err(Error::invalid("field", reason));
+        }
+        let expires_at = if self.spec.ttl_field.is_some() { prepared.expires_at } else { expires_at };
+        Ok(Incremented { json, prepared, expires_at, total })
+    }
+}
 
 /// The text with the sum in the field, and the sum. A field that is missing is added at the end of its object, and
 /// so are the objects on the way to it.
@@ -9,7 +57,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `InvalidArgument` if the field holds something other than a number, something on the way other than an object,
 /// or the sum is out of range.
-pub(crate) fn add_to_field(json: &str, path: &FieldPath, by: Number) -> Result<(String, Number)> {
+fn add_to_field(json: &str, path: &FieldPath, by: Number) -> Result<(String, Number)> {
     let refused = |reason: String| Error::invalid("field", format!("`{path}` {reason}"));
     let mut object = json;
     for (depth, name) in path.names().iter().enumerate() {

@@ -197,7 +197,7 @@ impl Definition {
         }
         spec.changes = new.changes.or(spec.changes);
         spec.check()?;
-        Ok((Self::new(spec)?, added))
+        Ok((Self::new(spec.settled())?, added))
     }
 }
 

@@ -51,6 +51,9 @@ impl Ttl {
 /// The latest time that is stored, so that every backend can: the largest `i64`.
 const HIGHEST: u64 = i64::MAX as u64;
 
+/// The most items that one purge deletes: it is one transaction.
+pub(crate) const PURGED_AT_ONCE: u64 = 10_000;
+
 /// Whether an item that expires then is visible now (microseconds since 1970).
 #[must_use]
 pub(crate) fn is_visible(expires_at: Option<u64>, now_micros: u64) -> bool {

@@ -267,8 +267,8 @@ macro_rules! __conformance_cases {
                 qd_01_an_item_that_violates_a_new_index_is_named,
                 qd_01_an_undefined_one_begins_with_its_first_item,
                 qd_01_another_key_layout_is_refused,
-                qd_01_definitions_are_checked,
                 qd_01_changes_are_kept_until_told_otherwise,
+                qd_01_definitions_are_checked,
                 qd_01_more_indexes_are_built,
             }
             query_db_item {
@@ -296,6 +296,7 @@ macro_rules! __conformance_cases {
             }
             query_db_ttl {
                 qd_08_a_field_can_hold_it,
+                qd_08_a_purge_is_bounded,
                 qd_08_a_save_clears_and_a_counter_keeps_it,
                 qd_08_an_expired_item_counts_as_absent,
                 qd_08_an_item_is_visible_until_then,
@@ -333,7 +334,9 @@ macro_rules! __conformance_cases {
                 qd_13_a_scan_is_everything_in_key_order,
             }
             query_db_changes {
+                qd_14_a_drop_is_told,
                 qd_14_a_refused_batch_is_not_told,
+                qd_14_a_version_that_was_never_given_is_told,
                 qd_14_an_undefined_one_can_be_followed,
                 qd_14_closing_ends_it,
                 qd_14_every_change_in_commit_order,
@@ -444,6 +447,7 @@ macro_rules! __conformance_cases {
                 qd_01_everything_is_kept_over_reopening,
             }
             query_db_changes {
+                qd_14_a_dropped_one_can_be_followed_after_reopening,
                 qd_14_kept_changes_survive_reopening,
             }
             task_objects {
@@ -509,8 +513,8 @@ macro_rules! __conformance_cases {
                 cf_05_a_failed_open_can_be_retried,
                 cf_05_closing_while_it_opens,
                 cf_05_dropping_without_closing_keeps_the_file_usable,
-                cf_06_lazy_touches_nothing,
                 cf_06_a_subscription_tries_again_too,
+                cf_06_lazy_touches_nothing,
                 cf_06_the_next_operation_tries_again,
                 cf_07_reading_never_creates_a_file,
                 cf_07_reading_only_refuses_every_write,

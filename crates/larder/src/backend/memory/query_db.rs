@@ -1,7 +1,9 @@
 //! The state of one QueryDb: its items, indexes, expiry and changes, and what takes changes back.
 
+mod define;
 mod order;
 mod read;
+mod rebuild;
 mod write;
 
 use std::{
@@ -109,12 +111,16 @@ impl QueryDbState {
         QueryDbStats::new(self.info(), visible as u64, (self.items.len() - visible) as u64)
     }
 
-    /// Makes the batch's changes final; answers whether there were any.
-    pub(super) fn keep(&mut self) -> bool {
+    /// Makes the batch's changes final; answers whether there were any. Its feed is kept if the definition says so, or if
+    /// somebody listens.
+    pub(super) fn keep(&mut self, is_heard: bool) -> bool {
         self.is_new &= self.undo.is_empty();
         self.changes.extend(self.pending.drain(..));
         let over = self.changes.len().saturating_sub(CHANGES);
         self.changes.drain(..over);
+        if !is_heard && !self.definition.spec.keeps_changes() {
+            self.changes.clear();
+        }
         !std::mem::take(&mut self.undo).is_empty()
     }
 

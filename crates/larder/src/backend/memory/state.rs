@@ -42,7 +42,11 @@ pub(super) struct State {
 
 impl State {
     /// Commits a batch at this time, in microseconds since 1970.
-    pub(super) fn commit(&mut self, request: CommitRequest, now: u64, limits: &Limits) -> Result<Committed> {
+    pub(super) fn commit(
+        &mut self,
+        request: CommitRequest,
+        (now, limits, bus): (u64, &Limits, &Bus),
+    ) -> Result<Committed> {
         let CommitRequest { id, operations, .. } = request;
         let id = id.map(|id| (id, batch_digest(&operations)));
         if let Some(outcomes) = id.map_or(Ok(None), |id| self.answers.repeat(id, now))? {
@@ -63,7 +67,7 @@ impl State {
         for (index, operation) in operations.into_iter().enumerate() {
             outcomes.push(transaction.apply(operation, limits).map_err(|error| error.at_index(index))?);
         }
-        let changed = transaction.keep();
+        let changed = transaction.keep(bus);
         if let Some(id) = id {
             self.answers.keep(id, &outcomes, now);
         }
@@ -163,7 +167,7 @@ impl Transaction<'_> {
     }
 
     /// Makes the batch final, and names the channels of what it changed.
-    fn keep(mut self) -> Vec<Arc<str>> {
+    fn keep(mut self, bus: &Bus) -> Vec<Arc<str>> {
         self.snapshots.keep();
         let projections = self.projections.keep();
         let mut changed = std::mem::take(&mut self.touched);
@@ -174,8 +178,10 @@ impl Transaction<'_> {
         });
         changed.extend(projections.into_iter().map(|name| format!("projection/{name}").into()));
         for name in std::mem::take(&mut self.touched_query_dbs) {
-            if self.query_dbs.get_mut(&name).is_some_and(QueryDbState::keep) {
-                changed.push(format!("querydb/{name}").into());
+            let channel = format!("querydb/{name}");
+            let is_heard = bus.has_listeners(&channel);
+            if self.query_dbs.get_mut(&name).is_some_and(|query_db| query_db.keep(is_heard)) {
+                changed.push(channel.into());
             }
             self.remove_if_only_a_name(&name);
         }
@@ -229,13 +235,13 @@ struct Answers {
 
 #[derive(Debug)]
 struct Answer {
+    digest: [u8; 16],
     outcomes: Vec<Outcome>,
     /// Microseconds since 1970.
     at: u64,
 }
 
 /// A clock that was set back keeps answers for longer.
-    digest: [u8; 16],
 fn is_kept(at: u64, now: u64) -> bool {
     now.saturating_sub(at) < KEPT_MICROS
 }

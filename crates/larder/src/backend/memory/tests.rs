@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{history, snapshot, state::State, verify};
 use crate::{
+    Bus,
     backend::{
         AppendOperation, CommitReply, CommitRequest, Due, EventData, HistoryRead, HistoryRow, ObjectData,
         Operation, Outcome, Progress, SnapshotData, SnapshotOperation, SnapshotRead, SnapshotSource,
@@ -38,7 +39,7 @@ fn append(stream: &str, tags: &[&str]) -> Operation {
 
 fn commit(state: &mut State, operations: Vec<Operation>) -> Result<CommitReply> {
     let request = CommitRequest { id: None, operations, on_callers_thread: true };
-    state.commit(request, 0, &Limits::default()).map(|committed| committed.reply)
+    state.commit(request, (0, &Limits::default(), &Bus::new())).map(|committed| committed.reply)
 }
 
 fn filled() -> State {
@@ -97,7 +98,7 @@ fn an_answer_is_kept_for_a_day() {
     let mut repeat = |now| {
         let request = CommitRequest { id, operations: vec![append("a", &["x"])], on_callers_thread: true };
         let Outcome::Appended(appended) =
-            state.commit(request, now, &Limits::default()).unwrap().reply.outcomes[0]
+            state.commit(request, (now, &Limits::default(), &Bus::new())).unwrap().reply.outcomes[0]
         else {
             panic!("an append answers as one")
         };

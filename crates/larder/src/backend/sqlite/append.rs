@@ -35,7 +35,7 @@ pub(super) enum Undo {
     /// It added a posting.
     Posting { log: Arc<str>, key: Key },
     /// It moved a QueryDb's version, and noted changes.
-    QueryDb { query_db: Arc<str>, version: u64, pending: usize },
+    QueryDb { query_db: Arc<str>, version: u64 },
     /// It made a QueryDb.
     NewQueryDb { query_db: Arc<str> },
 }
@@ -59,9 +59,9 @@ impl Writer {
                     None => self.log_mut(&log).streams.forget(&stream),
                 },
                 Undo::Posting { log, key } => self.log_mut(&log).tail.write().remove(&[key]),
-                Undo::QueryDb { query_db, version, pending } => {
+                Undo::QueryDb { query_db, version } => {
                     if let Some(known) = self.query_dbs.get_mut(&query_db) {
-                        known.take_back(version, pending);
+                        known.take_back(version);
                     }
                 }
                 Undo::NewQueryDb { query_db } => drop(self.query_dbs.remove(&query_db)),

@@ -7,14 +7,18 @@
 mod compare;
 mod define;
 mod feed;
+#[cfg(test)]
+mod random;
 mod read;
 mod rebuild;
 mod registry;
+mod remove;
 mod row;
 mod select;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upsert;
 mod verify;
 mod write;
 

@@ -385,8 +385,13 @@ impl Writer {
             shared.bus.publish(&format!("bucket/{name}"));
         }
         for (name, query_db) in &mut self.query_dbs {
-            if query_db.committed() && shared.bus.listeners() > 0 {
-                shared.bus.publish(&format!("querydb/{name}"));
+            if query_db.committed() {
+                let channel = format!("querydb/{name}");
+                if shared.bus.has_listeners(&channel) {
+                    shared.bus.publish(&channel);
+                } else {
+                    shared.feeds.clear(query_db.number());
+                }
             }
         }
         for (name, merged) in merged {

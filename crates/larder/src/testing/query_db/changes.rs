@@ -78,7 +78,58 @@ pub(in crate::testing) fn qd_14_an_undefined_one_can_be_followed(fixture: &dyn F
     assert_eq!(next_change(&mut changes)?, (2, ADDED, "b".into()), "through a new definition");
     things.drop_query_db().wait()?;
     things.save("a", &raw("{}")).wait()?;
-    assert_eq!(next_change(&mut changes)?, (3, ADDED, "a".into()), "and a new beginning");
+    assert_eq!(next_change(&mut changes)?, (3, ChangeKind::Replaced, String::new()), "everything is gone");
+    assert_eq!(next_change(&mut changes)?, (4, ADDED, "a".into()), "and a new beginning");
+    Ok(())
+}
+
+pub(in crate::testing) fn qd_14_a_drop_is_told(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let things = defined(&store, kept())?;
+    things.save_batch([("a", raw("{}")), ("b", raw("{}"))]).wait()?;
+    let mut changes = things.changes();
+    things.drop_query_db().wait()?;
+    things.drop_query_db().wait()?;
+    assert_eq!(next_change(&mut changes)?, (3, ChangeKind::Replaced, String::new()), "once");
+    let silent = |changes: &mut Subscription<Change>| {
+        changes.try_next().wait_timeout(Duration::from_millis(20)).is_none()
+    };
+    assert!(silent(&mut changes));
+    let mut later = things.changes();
+    assert!(silent(&mut later), "nothing was missed by one who begins now");
+    things.save("a", &raw("{}")).wait()?;
+    for changes in [&mut changes, &mut later] {
+        assert_eq!(next_change(changes)?, (4, ADDED, "a".into()));
+    }
+    // All in one batch: what the drop removed is told as gone, and what came after it.
+    let mut batch = store.batch();
+    batch.add(things.save("b", &raw("{}")));
+    batch.add(things.drop_query_db());
+    batch.add(things.save("c", &raw("{}")));
+    batch.commit().wait()?;
+    assert_eq!(next_change(&mut changes)?, (6, ChangeKind::Replaced, String::new()));
+    assert_eq!(next_change(&mut changes)?, (7, ADDED, "c".into()));
+    Ok(())
+}
+
+pub(in crate::testing) fn qd_14_a_dropped_one_can_be_followed_after_reopening(
+    fixture: &dyn Fixture,
+) -> CaseResult {
+    let store = fixture.store()?;
+    let things = defined(&store, kept())?;
+    things.save("a", &raw("{}")).wait()?;
+    things.drop_query_db().wait()?;
+    let store = fixture.reopen(store)?;
+    let things = super::things(&store)?;
+    let mut changes = things.changes();
+    assert!(changes.try_next().wait_timeout(Duration::from_millis(20)).is_none());
+    let mut behind = things.changes().after(1);
+    let error = behind.try_next().wait_timeout(PATIENCE).ok_or("the feed is silent")?;
+    refused!(error, ErrorKind::ChangesTruncated { oldest: 3 });
+    things.save("b", &raw("{}")).wait()?;
+    for changes in [&mut changes, &mut behind] {
+        assert_eq!(next_change(changes)?, (3, ADDED, "b".into()));
+    }
     Ok(())
 }
 
@@ -136,6 +187,22 @@ pub(in crate::testing) fn qd_14_too_old_is_told_once(fixture: &dyn Fixture) -> C
     assert!(oldest > 2 && oldest <= 8_001, "{oldest}");
     for version in oldest..=18_000 {
         assert_eq!(next_change(&mut changes)?.0, version, "it goes on with the oldest, and lacks none");
+    }
+    Ok(())
+}
+
+pub(in crate::testing) fn qd_14_a_version_that_was_never_given_is_told(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let things = defined(&store, kept())?;
+    things.save("a", &raw("{}")).wait()?;
+    for place in [2, u64::MAX] {
+        let last = things.info().wait()?.ok_or("it is defined")?.version;
+        let mut changes = things.changes().after(place.max(last + 1));
+        let error = changes.try_next().wait_timeout(PATIENCE).ok_or("the feed is silent")?;
+        let error = refused!(error, ErrorKind::ChangesTruncated { .. });
+        assert_eq!(*error.kind(), ErrorKind::ChangesTruncated { oldest: last + 1 });
+        things.save("a", &raw("{}")).wait()?;
+        assert_eq!(next_change(&mut changes)?.0, last + 1, "it goes on from where the feed was");
     }
     Ok(())
 }

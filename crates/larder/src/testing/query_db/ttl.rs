@@ -146,6 +146,18 @@ pub(in crate::testing) fn qd_08_purging_removes_the_oldest_first(fixture: &dyn F
     Ok(())
 }
 
+pub(in crate::testing) fn qd_08_a_purge_is_bounded(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    stand_at_now(fixture);
+    let things = defined(&store, QueryDbSpec::new().sub_id_field(KeyField::number("n")).ttl_field("until"))?;
+    let item = |n: u32| ("p", serde_json::json!({ "n": n, "until": NOW }));
+    things.save_batch((0..10_003).map(item)).wait()?;
+    assert_eq!(things.purge_expired(u64::MAX).wait()?, 10_000);
+    assert_eq!(things.purge_expired(u64::MAX).wait()?, 3);
+    assert_eq!(things.purge_expired(u64::MAX).wait()?, 0);
+    Ok(())
+}
+
 pub(in crate::testing) fn qd_08_a_field_can_hold_it(fixture: &dyn Fixture) -> CaseResult {
     let store = fixture.store()?;
     stand_at_now(fixture);

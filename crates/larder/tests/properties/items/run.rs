@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Debug, path::PathBuf, sync::Arc};
 
 use larder::{
-    Change, Error, ErrorKind, Item, ItemQuery, Page, QueryDbInfo, QuerySource, Result,
+    Change, Error, ErrorKind, Item, ItemQuery, Listener, Page, QueryDbInfo, QuerySource, Result,
     backend::{
         Backend, ChangesRead, CommitReply, CommitRequest, ItemSource, ItemsRead, Operation, Progress,
         QueryDbOperation, QueryDbStats,
@@ -78,6 +78,8 @@ struct Pair {
     other: Arc<dyn Backend>,
     /// The version of each QueryDb above which both keep changes.
     kept_after: BTreeMap<&'static str, u64>,
+    /// So that changes are kept.
+    listeners: Vec<Listener>,
 }
 
 impl Pair {
@@ -90,7 +92,17 @@ impl Pair {
             Against::Engine(engine) => engine.open(&file, &clock),
             Against::Broken(fault) => Arc::new(Broken::new(Engine::Memory.open(&file, &clock), fault)),
         };
-        Self { against, clock, file, _directory: directory, oracle, other, kept_after: BTreeMap::new() }
+        let (kept_after, listeners) = (BTreeMap::new(), Vec::new());
+        let mut pair =
+            Self { against, clock, file, _directory: directory, oracle, other, kept_after, listeners };
+        pair.listen();
+        pair
+    }
+
+    fn listen(&mut self) {
+        let buses = [self.oracle.bus(), self.other.bus()];
+        let listen = |name: &&str| buses.map(|bus| bus.listen(&format!("querydb/{name}")));
+        self.listeners = NAMES.iter().flat_map(listen).collect();
     }
 
     fn both(&self, ask: impl Fn(&dyn Backend) -> Result<Answer>) -> Result<(), String> {
@@ -193,6 +205,7 @@ impl Pair {
     fn reopen(&mut self) {
         if let Against::Engine(engine) = self.against {
             self.other = engine.reopen(self.other.clone(), &self.file, &self.clock);
+            self.listen();
             self.forget_changes();
         }
     }

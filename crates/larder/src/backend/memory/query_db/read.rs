@@ -14,7 +14,7 @@ use crate::{
     page::Page,
     query_db::{
         Change, ChangeKind, Cursor, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan,
-        is_visible,
+        is_visible, too_many_items,
     },
 };
 
@@ -41,9 +41,7 @@ impl QueryDbState {
         let items: Vec<Item> =
             self.items.range(range).filter_map(visible).take(limits.read_events + 1).collect();
         if items.len() > limits.read_events {
-            let limit = limits.read_events as u64;
-            return Err(Error::too_large("items of a partition", limit, limit + 1)
-                .with_hint("read it in pages, with `query`"));
+            return Err(too_many_items(limits));
         }
         Ok(items)
     }
@@ -129,6 +127,10 @@ impl QueryDbState {
             let after = request.after.unwrap_or(oldest - 1);
             // A rebuild has replaced everything: what came before it no longer matters.
             let is_replaced = self.changes.front().is_some_and(|change| change.kind == ChangeKind::Replaced);
+            if after > self.version {
+                // Of another store, or of this one before it was reset: it is told, and goes on from here.
+                return Err(Error::new(ErrorKind::ChangesTruncated { oldest: self.version + 1 }));
+            }
             if after + 1 < oldest && !is_replaced {
                 return Err(Error::new(ErrorKind::ChangesTruncated { oldest }));
             }
@@ -137,7 +139,7 @@ impl QueryDbState {
         let more = changes.len() > limit;
         let items: Vec<Change> = changes.into_iter().take(limit).cloned().collect();
         let next = items.last().filter(|_| more).map(|change| change.version);
-        Ok(Page::new(items, next, Position::START))
+        Ok(Page::new(items, next, Position::new(self.version)))
     }
 }
 

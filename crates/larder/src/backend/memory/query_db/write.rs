@@ -1,15 +1,15 @@
 //! Operations on QueryDbs, within a batch.
 
-use std::{ops::Bound, sync::Arc};
+use std::ops::Bound;
 
 use super::{super::state::Transaction, QueryDbState, StoredItem, Undo, order::partition_range};
 use crate::{
     backend::{ItemData, Outcome, QueryDbOperation, QueryDbOutcome, SaveMode},
-    error::{Error, Result},
+    error::Result,
     limits::Limits,
     query_db::{
-        Change, ChangeKind, Definition, ItemKey, Number, Prepared, QueryDbSpec, Removal, Saved, add_to_field,
-        check_item_size, is_visible,
+        Change, ChangeKind, Incremented, ItemKey, Number, PURGED_AT_ONCE, Prepared, Removal, Saved,
+        is_visible,
     },
 };
 
@@ -33,7 +33,7 @@ impl Transaction<'_> {
             }
             QueryDbOperation::Drop { query_db } => {
                 if let Some(state) = self.known_query_db(&query_db) {
-                    state.clear();
+                    state.drop_everything();
                 }
                 return Ok(Outcome::Done);
             }
@@ -134,21 +134,9 @@ impl QueryDbState {
     ) -> Result<Number> {
         let old = self.items.get(key).filter(|item| is_visible(item.expires_at, now));
         let added = old.is_none();
-        let (json, expires_at) = match old {
-            Some(item) => (item.json.clone(), item.expires_at),
-            None => (self.definition.empty_item(key)?, None),
-        };
-        let (json, total) = add_to_field(&json, &field.parse()?, by)?;
-        check_item_size(&json, limits)?;
-        let prepared = self.definition.prepare(&json)?;
-        if prepared.sub != key.sub {
-            return Err(Error::invalid(
-                "field",
-                format!("`{field}` is the sub id, which is part of the key"),
-            ));
-        }
-        let expires_at =
-            if self.definition.spec.ttl_field.is_some() { prepared.expires_at } else { expires_at };
+        let there = old.map(|item| (item.json.clone(), item.expires_at));
+        let Incremented { json, prepared, expires_at, total } =
+            self.definition.increment(key, there, (field, by), limits)?;
         let kind = if added { ChangeKind::Added } else { ChangeKind::Updated };
         let stored = StoredItem { json, version: 0, expires_at, index_keys: prepared.index_keys };
         self.change(key, Some(stored), kind);
@@ -157,110 +145,11 @@ impl QueryDbState {
 
     fn purge(&mut self, limit: u64, now: u64) -> u64 {
         let expired = self.expiry.iter().take_while(|(at, _)| !is_visible(Some(*at), now));
-        let keys: Vec<ItemKey> =
-            expired.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(|(_, key)| key.clone()).collect();
+        let limit = usize::try_from(limit.min(PURGED_AT_ONCE)).unwrap_or(usize::MAX);
+        let keys: Vec<ItemKey> = expired.take(limit).map(|(_, key)| key.clone()).collect();
         for key in &keys {
             self.change(key, None, ChangeKind::Removed { reason: Removal::Expired });
         }
         keys.len() as u64
-    }
-
-    /// Takes a definition over; one that does not exist, or no longer, has no other that would bind it.
-    fn define(&mut self, spec: &QueryDbSpec, exists: bool) -> Result<()> {
-        let definition =
-            if exists { self.definition.extended(spec)?.0 } else { Definition::new(spec.clone())? };
-        if exists && definition.spec == self.definition.spec {
-            return Ok(());
-        }
-        self.redefine(definition)
-    }
-
-    fn drop_index(&mut self, name: &str) -> Result<()> {
-        let mut spec = self.definition.spec.clone();
-        spec.indexes.retain(|index| index.name != name);
-        if spec == self.definition.spec { Ok(()) } else { self.redefine(Definition::new(spec)?) }
-    }
-
-    /// Takes a definition over, and builds all indexes anew.
-    fn redefine(&mut self, definition: Arc<Definition>) -> Result<()> {
-        let mut rebuilt = self.fresh(definition);
-        for (key, item) in &self.items {
-            let prepared = rebuilt
-                .definition
-                .prepare(&item.json)
-                .map_err(|error| error.with("item", key.to_string()))?;
-            drop(rebuilt.replace(key, Some(StoredItem { index_keys: prepared.index_keys, ..item.clone() })));
-        }
-        (rebuilt.changes, rebuilt.version, rebuilt.owner) =
-            (self.changes.clone(), self.version, self.owner.clone());
-        self.become_whole(rebuilt);
-        Ok(())
-    }
-
-    /// Removes everything but the name and the version: versions never go back.
-    pub(in crate::backend::memory) fn clear(&mut self) {
-        let dropped = Self { version: self.version, is_dropped: true, ..Self::new(self.name.clone()) };
-        self.become_whole(dropped);
-        self.pending.clear();
-    }
-
-    pub(in crate::backend::memory) fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
-    }
-
-    pub(in crate::backend::memory) fn set_owner(&mut self, owner: Option<String>) {
-        if self.owner != owner || self.is_only_a_name() {
-            let owned = Self { owner, pending: Vec::new(), undo: Vec::new(), ..self.clone() };
-            self.become_whole(owned);
-        }
-    }
-
-    pub(in crate::backend::memory) fn spec_and_version(&self) -> (QueryDbSpec, u64) {
-        (self.definition.spec.clone(), self.version)
-    }
-
-    /// Becomes an empty copy for a rebuild, with versions from here on.
-    pub(in crate::backend::memory) fn begin_copy(&mut self, spec: &QueryDbSpec, version: u64) -> Result<()> {
-        let definition = Definition::new(QueryDbSpec { changes: false, ..spec.clone() })?;
-        let version = version.max(self.version);
-        let copy = Self { version, ..self.fresh(definition) };
-        self.become_whole(copy);
-        Ok(())
-    }
-
-    /// Takes over what a copy was filled with, as one change.
-    pub(in crate::backend::memory) fn take_over(&mut self, filled: Self) -> Result<()> {
-        let definition = self.definition.clone();
-        let mut new = Self { owner: self.owner.clone(), ..self.fresh(definition) };
-        new.version = filled.version.max(self.version);
-        for (key, item) in filled.items {
-            let prepared = new.definition.prepare(&item.json)?;
-            drop(new.replace(&key, Some(StoredItem { index_keys: prepared.index_keys, ..item })));
-        }
-        self.become_whole(new);
-        self.version += 1;
-        self.pending.push(Change::new(self.version, ChangeKind::Replaced, None));
-        Ok(())
-    }
-
-    /// Lets a dropped QueryDb begin again.
-    pub(in crate::backend::memory) fn begin_again(&mut self) {
-        if self.is_dropped {
-            let begun = Self { version: self.version, ..Self::new(self.name.clone()) };
-            self.become_whole(begun);
-        }
-    }
-
-    fn fresh(&self, definition: Arc<Definition>) -> Self {
-        let indexes = definition.spec.indexes.iter().map(|_| Default::default()).collect();
-        Self { definition, indexes, ..Self::new(self.name.clone()) }
-    }
-
-    fn become_whole(&mut self, new: Self) {
-        let (pending, mut undo) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.undo));
-        let is_new = self.is_new;
-        let old = std::mem::replace(self, new);
-        undo.push(Undo::Whole(Box::new(old)));
-        (self.pending, self.undo, self.is_new) = (pending, undo, is_new);
     }
 }

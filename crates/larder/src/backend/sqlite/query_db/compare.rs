@@ -9,192 +9,23 @@ use std::{
 
 use futures_channel::oneshot;
 
+use super::random::{NAMES, Random};
 use crate::{
-    Config, Index, ItemQuery, KeyField, Position, Query, QueryDbSpec, Sort, Ttl,
+    Config, Position, Query,
     backend::{
         Backend, ChangesRead, CommitReply, CommitRequest, ItemData, ItemSource, ItemsRead, Operation,
         Progress, ProjectionOperation, QueryDbOperation, SaveMode,
         memory::MemoryBackend,
         sqlite::{SqliteBackend, queue::Job, shared::Shared},
     },
+    bus::Listener,
     config::BackendConfig,
     error::Result,
-    field,
     operation::wait,
-    query_db::{ItemKey, KeyValue, Number},
     testing::{ManualClock, ScratchDir},
 };
 
-const NAMES: [&str; 3] = ["Orders", "orders", "or.ders"];
 const ROUNDS: u32 = 300;
-
-/// Numbers from a seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
-        let place = usize::try_from(self.below(choices.len() as u64)).expect("it is small");
-        choices[place].clone()
-    }
-
-    fn name(&mut self) -> Arc<str> {
-        self.one_of(&NAMES).into()
-    }
-
-    fn partition(&mut self) -> String {
-        self.one_of(&["p", "q", "p\u{e9}", "\u{10ffff}", "p0"]).into()
-    }
-
-    fn text(&mut self) -> String {
-        self.one_of(&["", "a", "ab", "b", "\u{e9}", "\u{10ffff}", "1"]).into()
-    }
-
-    fn number(&mut self) -> Number {
-        match self.below(6) {
-            0 => 1.5.into(),
-            1 => 1e300.into(),
-            2 => i64::MAX.into(),
-            3 => 9_223_372_036_854_775_808.0.into(),
-            n => i64::try_from(n).expect("it is small").into(),
-        }
-    }
-
-    fn sub(&mut self) -> KeyValue {
-        match self.below(4) {
-            0 => self.number().into(),
-            1 => KeyValue::none(),
-            _ => self.text().into(),
-        }
-    }
-
-    fn key(&mut self) -> ItemKey {
-        ItemKey { partition: self.partition(), sub: self.sub() }
-    }
-
-    fn json(&mut self) -> String {
-        let mut fields = Vec::new();
-        if self.below(4) > 0 {
-            let id =
-                if self.below(3) == 0 { self.number().to_string() } else { format!("{:?}", self.text()) };
-            fields.push(format!("\"id\":{id}"));
-        }
-        for name in ["a", "s"] {
-            match self.below(8) {
-                0 => {}
-                1 => fields.push(format!("\"{name}\":null")),
-                2 => fields.push(format!("\"{name}\":7")),
-                _ => fields.push(format!("\"{name}\":{}", serde_json::Value::from(self.text()))),
-            }
-        }
-        if self.below(4) > 0 {
-            fields.push(format!("\"n\":{}", self.number()));
-        }
-        if self.below(5) == 0 {
-            fields.push(format!("\"until\":{}", 1_000_000_000 + self.below(40)));
-        }
-        format!("{{{}}}", fields.join(","))
-    }
-
-    fn spec(&mut self) -> QueryDbSpec {
-        let mut spec = QueryDbSpec::new().changes(self.below(2) == 0);
-        match self.below(4) {
-            0 => spec = spec.sub_id_field("id"),
-            1 => spec = spec.sub_id_field(KeyField::number("id")),
-            _ => {}
-        }
-        if self.below(6) == 0 {
-            spec = spec.ttl_field("until");
-        }
-        if self.below(2) == 0 {
-            spec =
-                spec.index(Index::new("by_a", ["a"]).sort_by([KeyField::string("s"), KeyField::number("n")]));
-        }
-        if self.below(2) == 0 {
-            spec = spec.index(Index::new("by_n", [KeyField::number("n")]).keys_only());
-        }
-        if self.below(3) == 0 {
-            spec = spec.index(Index::new("by_a_s", ["a", "s"]).include(["n"]));
-        }
-        spec
-    }
-
-    fn item(&mut self) -> ItemData {
-        let mode = match self.below(8) {
-            0 => SaveMode::Init,
-            1 => SaveMode::Update,
-            2 => SaveMode::IfVersion(None),
-            3 => SaveMode::IfVersion(Some(self.below(40))),
-            _ => SaveMode::Overwrite,
-        };
-        let ttl = (self.below(5) == 0).then(|| Ttl::After(Duration::from_secs(self.below(20))));
-        ItemData { partition: self.partition(), json: self.json(), ttl, mode }
-    }
-
-    fn operation(&mut self) -> QueryDbOperation {
-        let query_db = self.name();
-        match self.below(30) {
-            0..=2 => QueryDbOperation::Define { query_db, spec: self.spec() },
-            3 => QueryDbOperation::Drop { query_db },
-            4 => {
-                QueryDbOperation::DropIndex { query_db, index: self.one_of(&["by_a", "by_n", "none"]).into() }
-            }
-            5..=6 => {
-                let keys = (0..self.below(3)).map(|_| self.key()).collect();
-                QueryDbOperation::Delete { query_db, keys }
-            }
-            7 => QueryDbOperation::DeletePartition { query_db, partition: self.partition() },
-            8..=10 => {
-                let field = self.one_of(&["n", "n", "a.b", "id"]).into();
-                QueryDbOperation::Increment { query_db, key: self.key(), field, by: self.number() }
-            }
-            11 => QueryDbOperation::PurgeExpired { query_db, limit: self.below(5) },
-            12 => {
-                let version = (self.below(2) == 0).then(|| self.below(40));
-                QueryDbOperation::RequireVersion { query_db, key: self.key(), version }
-            }
-            13..=15 => {
-                let items = (0..self.below(4)).map(|_| self.item()).collect();
-                QueryDbOperation::SaveAll { query_db, items }
-            }
-            _ => QueryDbOperation::Save { query_db, item: self.item() },
-        }
-    }
-
-    fn source(&mut self) -> ItemSource {
-        let value = |random: &mut Self| -> KeyValue {
-            if random.below(2) == 0 { random.text().into() } else { random.number().into() }
-        };
-        let mut query = match self.below(6) {
-            0 => return ItemSource::Scan,
-            1 => ItemQuery::key(self.partition()),
-            2 => ItemQuery::index("by_n", [self.number()]),
-            3 => ItemQuery::index("by_a_s", [self.text(), self.text()]),
-            4 => ItemQuery::index("by_a", [self.text()]).sort_prefix([self.text()]),
-            _ => ItemQuery::index("by_a", [self.text()]),
-        };
-        query = match self.below(8) {
-            0 => query.sort(Sort::Eq(value(self))),
-            1 => query.sort(Sort::Lt(value(self))),
-            2 => query.sort(Sort::Ge(value(self))),
-            3 => query.sort(Sort::Gt(value(self))),
-            4 => query.sort(Sort::Between(value(self), value(self))),
-            5 => query.sort(Sort::begins_with(self.text())),
-            _ => query,
-        };
-        if self.below(4) == 0 {
-            query = query.filter(field("n").ge(2));
-        }
-        ItemSource::Query(query)
-    }
-}
 
 /// The two backends, by one clock.
 struct Pair {
@@ -203,6 +34,8 @@ struct Pair {
     /// Another instance on the same file, as another process would have it.
     other: Option<SqliteBackend>,
     config: Config,
+    /// So that changes are kept of those too that keep none themselves: all but one.
+    listeners: Vec<Listener>,
 }
 
 impl Pair {
@@ -210,7 +43,15 @@ impl Pair {
         let config = Config::sqlite(dir.path().join("store.db")).clock(clock.clone());
         let memory = MemoryBackend::new(&Config::memory().clock(clock.clone()));
         let sqlite = open(&config)?;
-        Ok(Self { memory, sqlite, other: None, config })
+        let mut pair = Self { memory, sqlite, other: None, config, listeners: Vec::new() };
+        pair.listen();
+        Ok(pair)
+    }
+
+    fn listen(&mut self) {
+        let buses = [self.memory.bus(), self.sqlite.bus()];
+        let listen = |name: &&str| buses.map(|bus| bus.listen(&format!("querydb/{name}")));
+        self.listeners = NAMES[1..].iter().flat_map(listen).collect();
     }
 
     /// Lets the other instance go on from here.
@@ -327,6 +168,18 @@ impl Pair {
             self.commit(&[vec![Operation::Projection(operation)]]);
         }
         self.commit(&[fill]);
+        // Another instance may define it anew meanwhile.
+        for _ in 0..random.below(4) {
+            let query_db = name.clone();
+            let operation = match random.below(2) {
+                0 => QueryDbOperation::Define { query_db, spec: random.spec() },
+                _ => QueryDbOperation::DropIndex {
+                    query_db,
+                    index: random.one_of(&["by_a", "by_n", "by_a_s"]).into(),
+                },
+            };
+            self.commit(&[vec![Operation::QueryDb(operation)]]);
+        }
         for operation in [finish, ProjectionOperation::Drop { projection }] {
             self.commit(&[vec![Operation::Projection(operation)]]);
         }
@@ -377,7 +230,7 @@ fn run(seed: u64, by_turns: bool) -> Result<()> {
         }
         // An instance does not know all changes that another one has committed.
         (0..4).for_each(|_| pair.compare(&mut random, !by_turns));
-        if round % 50 == 49 {
+        if round % 10 == 9 {
             pair.rebuild(&mut random);
             (0..10).for_each(|_| pair.compare(&mut random, !by_turns));
             let report = wait(pair.sqlite.verify(Progress::default()))?;
@@ -386,6 +239,7 @@ fn run(seed: u64, by_turns: bool) -> Result<()> {
         if round % 100 == 99 && !by_turns {
             wait(pair.sqlite.close())?;
             pair.sqlite = open(&pair.config)?;
+            pair.listen();
             (0..20).for_each(|_| pair.compare(&mut random, false));
             // What was only in memory is gone: the changes of QueryDbs that do not keep them.
             for name in NAMES {

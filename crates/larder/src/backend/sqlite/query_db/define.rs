@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    query_db::{Definition, ItemKey, Prepared, QueryDbSpec},
+    query_db::{ChangeKind, Definition, ItemKey, Prepared, QueryDbSpec},
 };
 
 /// How many items are looked at between two writes while an index is made.
@@ -113,8 +113,18 @@ impl Writer {
         self.redefine(name, &spec, &layout).map(|_| ())
     }
 
-    /// Removes everything but the name and the version: versions never go back.
+    /// Removes everything but the name and the version, as one change.
     pub(super) fn drop_query_db(&mut self, name: &Arc<str>) -> Result<(), Failure> {
+        if self.table(name)?.is_some() {
+            self.clear_query_db(name)?;
+            let known = self.query_dbs.get_mut(name).expect("its table was found");
+            known.change(&self.connection, None, ChangeKind::Replaced).written()?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything but the name and the version: versions never go back.
+    pub(super) fn clear_query_db(&mut self, name: &Arc<str>) -> Result<(), Failure> {
         let Some(table) = self.table(name)? else { return Ok(()) };
         self.connection.execute_batch(&format!("DROP TABLE {}", table.table_name)).written()?;
         feed::remove_all(&self.connection, table.number).written()?;
@@ -188,7 +198,7 @@ fn refill(connection: &Connection, table: &Table) -> Result<(), Failure> {
             }
             above = key;
             seen += 1;
-            let row_id = found.row_id()?;
+            let row_id = StoredItem::row_id(table, row)?;
             changed.extend(refilled(table, &found)?.map(|refilled| (row_id, refilled)));
         }
         for (row_id, (checksum, prepared)) in &changed {

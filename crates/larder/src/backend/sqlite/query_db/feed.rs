@@ -1,7 +1,7 @@
-//! Changes: the newest of every QueryDb in memory, and those of QueryDbs that keep them in a table.
+//! Changes: in a table those of QueryDbs that keep them, in memory the newest of those that somebody listens to.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    query_db::{Change, ChangeKind, ItemKey, Removal},
+    query_db::{Change, ChangeKind, ItemKey, KeyValue, Removal},
 };
 
 /// The most changes that are kept, of each QueryDb.
@@ -25,53 +25,118 @@ pub(super) const KEPT: u64 = 10_000;
 /// How many more gather in the table before some are removed.
 const SLACK: u64 = 1_000;
 
+/// The most memory that all changes in memory take together.
+const BYTES: usize = 32 << 20;
+
 /// Every stored change of a QueryDb.
 pub(super) const EVERY: &str = "SELECT version, kind, partition_key, sub_key, checksum FROM query_db_change
      WHERE query_db = ?1 ORDER BY version";
 
-/// The newest changes of every QueryDb, committed in this process one after the other.
+/// The newest changes of QueryDbs that somebody listens to, committed in this process one after the other.
 #[derive(Debug, Default)]
-pub(in crate::backend::sqlite) struct Feeds(Mutex<HashMap<i64, VecDeque<Change>>>);
+pub(in crate::backend::sqlite) struct Feeds(Mutex<Rings>);
+
+/// All of them have one bound: those that were written the longest ago make room for others.
+#[derive(Debug, Default)]
+struct Rings {
+    by_query_db: HashMap<i64, Ring>,
+    /// By when they were last written.
+    by_age: BTreeMap<u64, i64>,
+    writes: u64,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    changes: VecDeque<Change>,
+    bytes: usize,
+    written: u64,
+}
+
+/// About what a change takes in memory.
+fn size(change: &Change) -> usize {
+    let sub = |key: &ItemKey| match &key.sub {
+        KeyValue::String(text) => text.len(),
+        KeyValue::Number(_) => 0,
+    };
+    size_of::<Change>() + change.key.as_ref().map_or(0, |key| key.partition.len() + sub(key))
+}
+
+impl Ring {
+    fn drop_oldest(&mut self) -> usize {
+        let freed = self.changes.pop_front().as_ref().map_or(0, size);
+        self.bytes -= freed;
+        freed
+    }
+}
+
+impl Rings {
+    fn remove(&mut self, query_db: i64) {
+        if let Some(ring) = self.by_query_db.remove(&query_db) {
+            self.by_age.remove(&ring.written);
+            self.bytes -= ring.bytes;
+        }
+    }
+
+    fn add(&mut self, query_db: i64, changes: VecDeque<Change>, most_bytes: usize) {
+        let Some(first) = changes.front() else { return };
+        let last = self.by_query_db.get(&query_db).and_then(|ring| ring.changes.back());
+        if last.is_some_and(|last| last.version + 1 != first.version) {
+            // Another process has committed in between.
+            self.remove(query_db);
+        }
+        self.writes += 1;
+        let ring = self.by_query_db.entry(query_db).or_default();
+        self.by_age.remove(&ring.written);
+        self.by_age.insert(self.writes, query_db);
+        ring.written = self.writes;
+        let added: usize = changes.iter().map(size).sum();
+        (ring.bytes, self.bytes) = (ring.bytes + added, self.bytes + added);
+        ring.changes.extend(changes);
+        while ring.changes.len() as u64 > KEPT || ring.bytes > most_bytes {
+            self.bytes -= ring.drop_oldest();
+        }
+        while self.bytes > most_bytes
+            && let Some((_, oldest)) = self.by_age.first_key_value()
+        {
+            self.remove(*oldest);
+        }
+    }
+}
 
 impl Feeds {
     /// Adds what the running transaction is about to commit: readers look no further than their snapshot.
-    pub(super) fn add(&self, query_db: i64, changes: &[Change]) {
-        let Some(first) = changes.first() else { return };
-        let mut feeds = self.lock();
-        let feed = feeds.entry(query_db).or_default();
-        if feed.back().is_some_and(|last| last.version + 1 != first.version) {
-            // Another process has committed in between.
-            feed.clear();
-        }
-        feed.extend(changes.iter().cloned());
-        let over = feed.len().saturating_sub(usize::try_from(KEPT).unwrap_or(usize::MAX));
-        feed.drain(..over);
+    pub(super) fn add(&self, query_db: i64, changes: VecDeque<Change>) {
+        self.lock().add(query_db, changes, BYTES);
     }
 
     /// Takes back what was not committed.
     pub(super) fn retract(&self, query_db: i64, committed: u64) {
-        if let Some(feed) = self.lock().get_mut(&query_db) {
-            while feed.back().is_some_and(|last| last.version > committed) {
-                feed.pop_back();
-            }
+        let mut rings = self.lock();
+        let Some(ring) = rings.by_query_db.get_mut(&query_db) else { return };
+        let mut freed = 0;
+        while let Some(last) = ring.changes.pop_back_if(|last| last.version > committed) {
+            freed += size(&last);
         }
+        ring.bytes -= freed;
+        rings.bytes -= freed;
     }
 
     /// Forgets a QueryDb's changes.
-    pub(super) fn clear(&self, query_db: i64) {
-        self.lock().remove(&query_db);
+    pub(in crate::backend::sqlite) fn clear(&self, query_db: i64) {
+        self.lock().remove(query_db);
     }
 
     /// The oldest change from which on there are all through this version; the next one if there is none.
     pub(super) fn oldest(&self, query_db: i64, through: u64) -> u64 {
-        self.lock().get(&query_db).map_or(through + 1, |feed| oldest(feed, through))
+        self.lock().by_query_db.get(&query_db).map_or(through + 1, |ring| oldest(&ring.changes, through))
     }
 
     /// Whether this change replaced everything.
     pub(super) fn begins_anew(&self, query_db: i64, version: u64) -> bool {
-        let feeds = self.lock();
-        let found =
-            feeds.get(&query_db).and_then(|feed| feed.iter().find(|change| change.version == version));
+        let rings = self.lock();
+        let ring = rings.by_query_db.get(&query_db);
+        let found = ring.and_then(|ring| ring.changes.iter().find(|change| change.version == version));
         found.is_some_and(|change| change.kind == ChangeKind::Replaced)
     }
 
@@ -83,8 +148,8 @@ impl Feeds {
         descending: bool,
         most: usize,
     ) -> Vec<Change> {
-        let feeds = self.lock();
-        let Some(feed) = feeds.get(&query_db) else { return Vec::new() };
+        let rings = self.lock();
+        let Some(Ring { changes: feed, .. }) = rings.by_query_db.get(&query_db) else { return Vec::new() };
         let start = feed.partition_point(|change| change.version <= above);
         let end = feed.partition_point(|change| change.version < below).max(start);
         let range = feed.range(start..end);
@@ -95,7 +160,7 @@ impl Feeds {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<i64, VecDeque<Change>>> {
+    fn lock(&self) -> MutexGuard<'_, Rings> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -249,4 +314,46 @@ fn kind_of(code: i64) -> Option<ChangeKind> {
         5 => ChangeKind::Replaced,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(versions: std::ops::RangeInclusive<u64>) -> VecDeque<Change> {
+        versions.map(|version| Change::new(version, ChangeKind::Added, Some("a".into()))).collect()
+    }
+
+    #[test]
+    fn all_feeds_share_one_bound() {
+        let bytes_of = |count: usize| count * size(&changes(1..=1)[0]);
+        let mut rings = Rings::default();
+        for query_db in 1..=5 {
+            rings.add(query_db, changes(1..=2), bytes_of(6));
+        }
+        let mut kept: Vec<i64> = rings.by_query_db.keys().copied().collect();
+        kept.sort_unstable();
+        assert_eq!((kept, rings.bytes, rings.by_age.len()), (vec![3, 4, 5], bytes_of(6), 3));
+        rings.add(3, changes(3..=3), bytes_of(6));
+        assert!(!rings.by_query_db.contains_key(&4), "it was written the longest ago");
+        assert_eq!(rings.by_query_db[&3].changes, changes(1..=3));
+        rings.add(3, changes(4..=12), bytes_of(6));
+        assert_eq!((rings.by_query_db[&3].changes.clone(), rings.bytes), (changes(7..=12), bytes_of(6)));
+        assert_eq!(rings.by_query_db.len(), 1);
+        rings.add(3, changes(14..=14), bytes_of(6));
+        assert_eq!(rings.by_query_db[&3].changes, changes(14..=14), "a jump empties it");
+        rings.remove(3);
+        assert_eq!((rings.bytes, rings.by_age.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_not_committed_is_taken_back() {
+        let feeds = Feeds::default();
+        feeds.add(1, changes(1..=3));
+        feeds.add(1, changes(4..=5));
+        feeds.retract(1, 3);
+        assert_eq!(VecDeque::from(feeds.read(1, (0, 9), false, 9)), changes(1..=3));
+        assert_eq!(feeds.lock().bytes, 3 * size(&changes(1..=1)[0]));
+        assert_eq!((feeds.oldest(1, 3), feeds.oldest(1, 4)), (1, 5));
+    }
 }

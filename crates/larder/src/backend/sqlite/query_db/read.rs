@@ -12,9 +12,10 @@ use super::{
     super::{event_log::count, place::to_sql, shared::Shared},
     bind, feed,
     registry::QueryDbRow,
-    row::{StoredItem, same, stored},
+    row::StoredItem,
     select::Select,
     table::Table,
+    upsert::with_row,
 };
 use crate::{
     backend::{ChangesRead, ItemSource, ItemsRead, QueryDbStats},
@@ -23,8 +24,8 @@ use crate::{
     event::Position,
     page::Page,
     query_db::{
-        Change, Definition, Item, ItemQuery, KeyValue, Offered, Order, Pager, Plan, QueryDbInfo, QueryDbSpec,
-        is_visible,
+        Change, Definition, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan, QueryDbInfo,
+        QueryDbSpec, is_visible, too_many_items,
     },
 };
 
@@ -112,17 +113,9 @@ fn load_one(
     sub: &KeyValue,
     now: u64,
 ) -> Result<Vec<Item>> {
-    let mut statement = connection.prepare_cached(&table.sql.find)?;
-    statement.raw_bind_parameter(1, partition)?;
-    bind(&mut statement, 2, stored(sub))?;
-    let mut rows = statement.raw_query();
-    let Some(row) = rows.next()? else { return Ok(Vec::new()) };
-    let found = StoredItem::read(table, row)?;
-    if found.values.partition != partition || !same(found.values.sub, stored(sub)) {
-        return Err(found.corrupted("an item that is found under another key"));
-    }
-    found.check()?;
-    Ok(if is_visible(found.expires_at(), now) { vec![found.to_item()?] } else { Vec::new() })
+    let key = ItemKey::new(partition, sub.clone());
+    let item = with_row(connection, table, &key, |_, found| found?.to_item())?;
+    Ok(item.filter(|item| is_visible(item.expires_at, now)).into_iter().collect())
 }
 
 fn load_partition(
@@ -137,7 +130,6 @@ fn load_partition(
     let mut rows = statement.raw_query();
     let mut items: Vec<Item> = Vec::new();
     let mut last: Option<KeyValue> = None;
-    let limit = shared.limits.read_events;
     while let Some(row) = rows.next()? {
         let found = StoredItem::read(table, row)?;
         let item = found.to_item()?;
@@ -149,9 +141,8 @@ fn load_partition(
         if !is_visible(item.expires_at, now) {
             continue;
         }
-        if items.len() == limit {
-            return Err(Error::too_large("items of a partition", limit as u64, limit as u64 + 1)
-                .with_hint("read it in pages, with `query`"));
+        if items.len() == shared.limits.read_events {
+            return Err(too_many_items(&shared.limits));
         }
         items.push(item);
     }
@@ -276,13 +267,23 @@ fn is_in(table: &Table, plan: &Plan, sort: &[KeyValue], found: &StoredItem<'_>) 
     })
 }
 
+/// Refuses to go on after a version that was never given: of another store, or of this one before it was reset.
+fn check_reached(request: &ChangesRead, through: u64) -> Result<()> {
+    if !request.descending && request.after.is_some_and(|after| after > through) {
+        return Err(Error::new(ErrorKind::ChangesTruncated { oldest: through + 1 }));
+    }
+    Ok(())
+}
+
 /// A page of changes: from memory, or from the table if that goes back further.
 pub(in crate::backend::sqlite) fn changes(shared: &Shared, request: &ChangesRead) -> Result<Page<Change>> {
     shared.pool.snapshot(|connection| {
         let Some(row) = QueryDbRow::find(connection, &request.query_db)? else {
+            check_reached(request, 0)?;
             return Ok(Page::new(Vec::new(), None, Position::START));
         };
         let (number, through) = (row.number, row.version);
+        check_reached(request, through)?;
         let in_memory = shared.feeds.oldest(number, through);
         let keeps = row.table_name.is_some() && row.parse_spec()?.keeps_changes();
         let stored = if keeps { feed::oldest_stored(connection, number)? } else { None };
@@ -313,10 +314,14 @@ pub(in crate::backend::sqlite) fn changes(shared: &Shared, request: &ChangesRead
         {
             return Err(Error::new(ErrorKind::ChangesTruncated { oldest: first.version }));
         }
+        if items.is_empty() && !request.descending && range.0 < through && limit > 0 {
+            // All of them have gone: nobody listens any more.
+            return Err(Error::new(ErrorKind::ChangesTruncated { oldest: through + 1 }));
+        }
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|change| change.version);
-        Ok(Page::new(items, next, Position::START))
+        Ok(Page::new(items, next, Position::new(through)))
     })
 }
 

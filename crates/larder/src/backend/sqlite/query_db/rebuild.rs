@@ -58,8 +58,8 @@ impl Writer {
         };
         let version = self.query_dbs[name].row.version;
         let copy = copy_of(name);
-        self.drop_query_db(&copy)?;
-        let spec = QueryDbSpec { changes: false, ..table.definition.spec.clone() };
+        self.clear_query_db(&copy)?;
+        let spec = QueryDbSpec { changes: None, ..table.definition.spec.clone() };
         self.define(&copy, &spec)?;
         let connection = &self.connection;
         let known = self.query_dbs.get_mut(&copy).expect("it was made");

@@ -160,8 +160,14 @@ impl<'a> StoredItem<'a> {
     }
 
     /// The row id, after the columns.
-    pub(super) fn row_id(&self) -> Result<i64> {
-        Ok(self.row.get(FIXED_COLUMNS + self.table.layout.columns.len())?)
+    pub(super) fn row_id(table: &Table, row: &Row<'_>) -> Result<i64> {
+        Ok(row.get(FIXED_COLUMNS + table.layout.columns.len())?)
+    }
+
+    /// Whether a row has this key.
+    pub(super) fn is_under(row: &Row<'_>, key: &ItemKey) -> Result<bool> {
+        let partition = ValueRef::Text(key.partition.as_bytes());
+        Ok(same(row.get_ref(0)?, partition) && same(row.get_ref(1)?, stored(&key.sub)))
     }
 
     pub(super) fn key(&self) -> Result<ItemKey> {

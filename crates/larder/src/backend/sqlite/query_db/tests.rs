@@ -188,11 +188,66 @@ fn a_damaged_item_is_reported_and_can_be_mended() -> Result<()> {
     corrupted(orders.save("p", &item).if_version(1).wait().map(drop));
     corrupted(orders.save("p", &item).if_absent().wait().map(drop));
     corrupted(orders.increment(("p", 1), "n", 1).wait().map(drop));
-    corrupted(orders.purge_expired(1).wait().map(drop));
     orders.save("p", &item).wait()?;
     assert_eq!(orders.load_one(("p", 1)).wait()?.map(|item| item.version), Some(4));
     assert_eq!(orders.delete_one(("p", 2)).wait()?, 1);
     assert_eq!(orders.scan().wait()?.items.len(), 2);
     assert!(store.verify(crate::Progress::default()).wait()?.is_sound());
+    store.close().wait()
+}
+
+/// Also bytes that are no text, and versions that are none, can be overwritten and deleted.
+#[test]
+fn whatever_is_damaged_can_be_mended() -> Result<()> {
+    for damage in [
+        "item = CAST(x'7bff7d' AS TEXT)",
+        "version = -1",
+        "expires_at = -1",
+        "item = CAST(x'7bff7d' AS TEXT), expires_at = 1",
+        "k1 = CAST(x'ff' AS TEXT)",
+        "checksum = -1",
+    ] {
+        let dir = ScratchDir::new().expect("a directory");
+        let (store, path) = store_of_three(&dir)?;
+        store.close().wait()?;
+        let sql = format!("UPDATE qdb_Orders SET {damage}");
+        rusqlite::Connection::open(&path)?.execute_batch(&sql)?;
+        let store = Store::open(Config::sqlite(&path)).wait()?;
+        let orders = store.query_db("Orders")?;
+        let corrupted = orders.load_one(("p", 1)).wait().unwrap_err();
+        assert_eq!(corrupted.kind(), &crate::ErrorKind::Corrupted, "{damage}");
+        orders.save("p", &serde_json::json!({ "id": 1, "a": "x" })).wait()?;
+        assert_eq!(orders.load_one(("p", 1)).wait()?.map(|item| item.version), Some(4), "{damage}");
+        assert_eq!(orders.delete_one(("p", 2)).wait()?, 1, "{damage}");
+        assert_eq!(orders.delete("p").wait()?, 2, "{damage}");
+        assert_eq!(orders.scan().wait()?.items, [], "{damage}");
+        assert!(store.verify(crate::Progress::default()).wait()?.is_sound(), "{damage}");
+        store.close().wait()?;
+    }
+    Ok(())
+}
+
+/// A damaged item that may have expired stays, and keeps no other from being purged.
+#[test]
+fn purging_passes_over_what_is_damaged() -> Result<()> {
+    let dir = ScratchDir::new().expect("a directory");
+    let path = dir.path().join("store.db");
+    let store = Store::open(Config::sqlite(&path)).wait()?;
+    let past = |seconds| std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let orders = store.query_db("Orders")?;
+    for (key, seconds) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        orders.save(key, &serde_json::json!({ "name": key })).ttl(past(seconds)).wait()?;
+    }
+    store.close().wait()?;
+    let damage = "UPDATE qdb_Orders SET item = CAST(x'ff' AS TEXT) WHERE partition_key = 'a';
+                  UPDATE qdb_Orders SET item = '{}' WHERE partition_key = 'c'";
+    rusqlite::Connection::open(&path)?.execute_batch(damage)?;
+    let store = Store::open(Config::sqlite(&path)).wait()?;
+    let orders = store.query_db("Orders")?;
+    assert_eq!(orders.purge_expired(1).wait()?, 1, "the first that is whole");
+    assert_eq!(orders.purge_expired(9).wait()?, 1);
+    assert_eq!(orders.purge_expired(9).wait()?, 0);
+    let findings = store.verify(crate::Progress::default()).wait()?.findings;
+    assert_eq!(findings.len(), 3, "two items, and their places: {findings:?}");
     store.close().wait()
 }
