@@ -163,7 +163,7 @@ impl Targets {
             TaskBucketOperation::Claim { bucket, .. } => self.target("claim", &[bucket]),
             TaskBucketOperation::Renew { bucket, lease, .. } => self.task("renew", bucket, lease.trigger),
             TaskBucketOperation::Acknowledge { bucket, lease } => {
-                self.task("acknowledge", bucket, lease.trigger)
+                self.task("acknowledge", bucket, lease.trigger);
             }
             TaskBucketOperation::Fail { bucket, lease, .. } => self.task("fail", bucket, lease.trigger),
             TaskBucketOperation::Redrive { bucket, trigger } => {
