@@ -104,19 +104,19 @@ fn items_are_put_got_and_deleted() {
 #[test]
 fn an_item_is_a_line() {
     let folder = Folder::new();
-    let pretty = "{\r\n  \"total\": 1.50,\n  \"note\": \"a\\nb\"\n}";
-    folder.ok(&["querydb", "define", "T", "--index", "by=note"]);
+    let pretty = "{\r\n  \"total\": 1.50,\n  \"note\": \"a\\nb\",\n\n  \"k\": \"x\"\n}";
+    folder.ok(&["querydb", "define", "T", "--index", "by=k"]);
     folder.ok(&["querydb", "put", "T", "a", pretty]);
     for arguments in [
         &["querydb", "scan", "T"][..],
         &["querydb", "get", "T", "a"],
         &["querydb", "query", "T", "--key", "a"],
-        &["querydb", "query", "T", "--index", "by", "--value", "a\nb"],
+        &["querydb", "query", "T", "--index", "by", "--value", "x"],
     ] {
         let shown = folder.ok(&with(arguments, &["--json"], &[]));
         assert_eq!(shown.trim_end().lines().count(), 1, "{arguments:?}: {shown}");
         assert!(shown.contains("\"total\": 1.50"), "as it was written: {shown}");
-        assert_eq!(folder.json(arguments)[0]["item"], json!({ "total": 1.5, "note": "a\nb" }));
+        assert_eq!(folder.json(arguments)[0]["item"], json!({ "total": 1.5, "note": "a\nb", "k": "x" }));
     }
 }
 
@@ -170,14 +170,15 @@ fn kept_changes_are_shown() {
 
 #[test]
 fn expired_items_are_purged() {
-    let folder = orders();
-    for key in ["a", "b", "c"] {
-        folder.ok(&["querydb", "put", "Orders", key, "{}", "--ttl", "0s"]);
+    let folder = Folder::new();
+    folder.ok(&["querydb", "define", "Sessions", "--ttl-field", "until"]);
+    for (key, until) in [("a", 1), ("b", 2), ("c", 3), ("d", i64::MAX)] {
+        folder.ok(&["querydb", "put", "Sessions", key, &json!({ "until": until }).to_string()]);
     }
     let purged =
-        |more: &[&str]| folder.json(&with(&["querydb", "purge", "Orders"], more, &[]))[0]["purged"].clone();
+        |more: &[&str]| folder.json(&with(&["querydb", "purge", "Sessions"], more, &[]))[0]["purged"].clone();
     assert_eq!((purged(&["--limit", "2"]), purged(&[]), purged(&[])), (json!(2), json!(1), json!(0)));
-    assert_eq!(folder.json(&["querydb", "scan", "Orders"]).len(), 4);
+    assert_eq!(partitions(&folder.json(&["querydb", "scan", "Sessions"])), ["d"]);
 }
 
 #[test]
