@@ -214,13 +214,26 @@ where
 {
     async fn run(self, claimed: Claimed) -> Result<()> {
         let (attempt, key) = (claimed.attempt, claimed.key.clone());
-        let Some(handled) = self.handle(claimed).await else {
-            tracing::warn!(bucket = self.bucket.name(), key, "the lease was lost, the handler is given up");
-            return Ok(());
+        let handled = match self.task(claimed).await {
+            Ok(task) => match self.handle(task).await {
+                Some(handled) => Ok(handled),
+                None => {
+                    tracing::warn!(
+                        bucket = self.bucket.name(),
+                        key,
+                        "the lease was lost, the handler is given up"
+                    );
+                    return Ok(());
+                }
+            },
+            Err(error) if *error.kind() == ErrorKind::Corrupted => Ok(Err(error.to_string())),
+            // No failure of the handler's.
+            Err(error) => Err(error),
         };
         let ended = match handled {
-            Ok(()) => self.held.acknowledge().await,
-            Err(error) => {
+            Err(error) => Err(error),
+            Ok(Ok(())) => self.held.acknowledge().await,
+            Ok(Err(error)) => {
                 let retry_after = (attempt < self.options.max_attempts).then(|| self.wait_after(attempt));
                 tracing::warn!(%error, bucket = self.bucket.name(), key, attempt, "a task failed");
                 self.held.fail(error, retry_after).await
@@ -248,11 +261,7 @@ where
     }
 
     /// Runs the handler, renewing the lease meanwhile; `None` if that was lost. The error is told as text.
-    async fn handle(&self, claimed: Claimed) -> Option<Result<(), String>> {
-        let task = match self.task(claimed).await {
-            Ok(task) => task,
-            Err(error) => return Some(Err(error.to_string())),
-        };
+    async fn handle(&self, task: Task) -> Option<Result<(), String>> {
         let handler = self.handler.clone();
         let mut handling = match catch_unwind(AssertUnwindSafe(|| Box::pin(handler(task)))) {
             Ok(handling) => handling,
