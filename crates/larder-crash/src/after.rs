@@ -5,7 +5,8 @@ use larder::{ErrorKind, Expected, NewEvent, Position, Query, Store};
 use crate::{
     check::Contents,
     ledger::{Answer, Fate, Ledger},
-    step::{Deed, LOG, Name, SHARED, Step},
+    step::{LOG, Name, SHARED, Step},
+    tasks,
     violation::{OrUnusable, Promise, Violation},
     writer::{append, no_such_tag},
 };
@@ -21,6 +22,10 @@ pub(crate) fn check_writable(
     contents: &Contents,
 ) -> Result<(), Violation> {
     check_new_event(store)?;
+    // Not every time: it takes longer than the rest.
+    if point.is_multiple_of(4) {
+        tasks::check_delivery(store, ledger, contents)?;
+    }
     check_retries(store, ledger, point, contents)?;
     check_conditions(store, ledger, point, contents)
 }
@@ -74,8 +79,7 @@ fn check_retries(store: &Store, ledger: &Ledger, point: usize, contents: &Conten
 /// Repeats an append; `None` if its condition failed, which a retry that was recognised does not.
 fn retry(store: &Store, step: &Step) -> Result<Option<Vec<larder::Appended>>, Violation> {
     let log = store.event_log(LOG).or_unusable("event_log")?;
-    let Deed::Append { parts, once, as_future, .. } = &step.deed else { return Ok(None) };
-    match append(store, &log, step.id, parts, Expected::Any, once.as_deref(), *as_future) {
+    match append(store, &log, step, Expected::Any, None) {
         Ok(appended) => Ok(Some(appended)),
         Err(error) if matches!(error.kind(), ErrorKind::ConditionFailed { .. }) => Ok(None),
         Err(error) => Err(Violation::unusable("retry", &error)),

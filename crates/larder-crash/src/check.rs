@@ -7,8 +7,9 @@ use larder::{Event, EventLog, Query, QueryItem, Store, backend::Progress};
 use crate::{
     items,
     ledger::{Answer, Fate, Ledger, Record},
-    snapshots,
-    step::{BUCKETS, LOG, Name, Part, PlannedEvent, Step, StepId, TYPES},
+    letters, snapshots,
+    step::{BUCKETS, Deed, LOG, Name, Part, PlannedEvent, Step, StepId, TYPES},
+    tasks,
     violation::{OrUnusable, Promise, Violation},
 };
 
@@ -30,6 +31,39 @@ impl Contents {
     }
 }
 
+/// The batches of each writer whose events are there, in order: none, for a writer of none.
+pub(crate) fn batches_there<'a>(
+    records: &'a BTreeMap<StepId, Record>,
+    contents: &Contents,
+) -> BTreeMap<u32, Vec<&'a Record>> {
+    let mut there: BTreeMap<u32, Vec<&Record>> = BTreeMap::new();
+    for (id, record) in records {
+        let batches = there.entry(id.writer).or_default();
+        if record.step.is_batch() && contents.holds(&record.step) {
+            batches.push(record);
+        }
+    }
+    there
+}
+
+/// Of a writer's steps of work: the last that was done by this point, and the last that had begun.
+pub(crate) fn worked(
+    records: &BTreeMap<StepId, Record>,
+    writer: u32,
+    point: usize,
+) -> (Option<u32>, Option<u32>) {
+    let work = records.values().filter(|record| record.step.deed == Deed::Work);
+    let begun = work.filter(|record| record.step.id.writer == writer && record.submitted_at <= point);
+    let (mut last_done, mut last_begun) = (None, None);
+    for record in begun {
+        last_begun = Some(record.step.id.index);
+        if let Fate::Must(_) = record.fate(point) {
+            last_done = last_begun;
+        }
+    }
+    (last_done, last_begun)
+}
+
 /// Checks that a store holds what it must, at this point of the trace, and nothing else.
 ///
 /// # Errors
@@ -46,6 +80,8 @@ pub(crate) fn check_contents(store: &Store, ledger: &Ledger, point: usize) -> Re
     }
     snapshots::check(&log, &contents, &records, point)?;
     items::check(store, &contents, &records)?;
+    tasks::check(store, &contents, &records, point)?;
+    letters::check(store, &contents, &records, point)?;
     drop(records);
     check_once(&contents)?;
     check_streams(&log, &contents, &marks)?;

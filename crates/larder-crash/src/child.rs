@@ -89,7 +89,7 @@ const STEPS_PER_OPENING: u32 = 20;
 /// What the child says, one line each, written at once so that a line is there as a whole or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A step is about to be submitted, a compaction with its end.
+    /// A step is about to be submitted: a compaction with its end, a batch with the task that it acknowledges.
     Submitted(StepId, u64),
     /// It was answered.
     Answered(StepId, Answer),
@@ -104,7 +104,7 @@ pub enum Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Submitted(id, through) => write!(f, "submit {id} {through}"),
+            Self::Submitted(id, target) => write!(f, "submit {id} {target}"),
             Self::Answered(id, Answer::Appended(parts)) => {
                 write!(f, "appended {id}")?;
                 parts.iter().try_for_each(|part| {
@@ -113,6 +113,7 @@ impl fmt::Display for Line {
                 })
             }
             Self::Answered(id, Answer::Compacted(through)) => write!(f, "compacted {id} {through}"),
+            Self::Answered(id, Answer::Worked) => write!(f, "worked {id}"),
             Self::Answered(id, Answer::Refused) => write!(f, "refused {id}"),
             Self::Answered(id, Answer::Unknown) => write!(f, "unknown {id}"),
             Self::Chore => f.write_str("chore"),
@@ -143,6 +144,7 @@ impl FromStr for Line {
                 let id = id()?;
                 Ok(Self::Answered(id, Answer::Compacted(number(fields.next())?)))
             }
+            "worked" => Ok(Self::Answered(id()?, Answer::Worked)),
             "refused" => Ok(Self::Answered(id()?, Answer::Refused)),
             "unknown" => Ok(Self::Answered(id()?, Answer::Unknown)),
             "chore" => Ok(Self::Chore),
@@ -177,8 +179,8 @@ fn say(line: &Line) {
 struct Speaking;
 
 impl Witness for Speaking {
-    fn submitted(&self, step: &Arc<Step>, through: u64) {
-        say(&Line::Submitted(step.id, through));
+    fn submitted(&self, step: &Arc<Step>, target: u64) {
+        say(&Line::Submitted(step.id, target));
     }
 
     fn answered(&self, id: StepId, answer: &Answer) {
@@ -296,6 +298,7 @@ mod tests {
             Line::Submitted(id, 3),
             Line::Answered(id, Answer::Appended(vec![Some(appended), None])),
             Line::Answered(id, Answer::Compacted(5)),
+            Line::Answered(id, Answer::Worked),
             Line::Answered(id, Answer::Refused),
             Line::Answered(id, Answer::Unknown),
             Line::Chore,

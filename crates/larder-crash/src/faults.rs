@@ -119,7 +119,10 @@ fn plan(seed: u64, options: &Options) -> Result<Vec<Fault>, Failure> {
     let counts = Run::new(seed, None)?.workload(&mut Report::default())?;
     let mut faults = Vec::new();
     for kind in &options.kinds {
-        for nth in (0..counts[*kind as usize]).step_by(usize::try_from(options.every).unwrap_or(1)) {
+        // Every run leaves out others.
+        let first = Random::of(seed, *kind as u64).below(options.every.max(1));
+        let step = usize::try_from(options.every.max(1)).unwrap_or(usize::MAX);
+        for nth in (first..counts[*kind as usize]).step_by(step) {
             faults.extend(options.ways.iter().map(|way| Fault { kind: *kind, nth, way: *way }));
         }
     }

@@ -1,7 +1,10 @@
-//! Bit flips: whatever happens to the bytes of a stored file, no wrong event is ever returned.
+//! Bit flips: whatever happens to the bytes of a stored file, nothing wrong is ever returned.
+
+mod answers;
+mod sql;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -13,18 +16,20 @@ use std::{
     time::Duration,
 };
 
-use larder::{
-    Config, ErrorKind, Event, Item, NewEvent, Query, QueryItem, Snapshot, Store, backend::Progress,
+use self::{
+    answers::{Answers, compare_lines},
+    sql::{Tables, read_sql},
 };
-use rusqlite::{Connection, OpenFlags};
+use larder::{Config, ErrorKind, NewEvent, Store, backend::Progress};
 
 use crate::{
     failure::Failure,
     items,
     ledger::{Answer, Ledger},
     random::Random,
-    scratch, snapshots,
-    step::{BUCKETS, LOG, Step, StepId, TYPES},
+    scratch,
+    step::{LOG, Step, StepId},
+    tasks,
     violation::{OrUnusable, Promise, Violation},
     writer::{Witness, Writer, no_such_tag},
 };
@@ -69,8 +74,10 @@ pub struct Report {
     pub other_numbers_unfound: u64,
     /// Those in which nothing differs.
     pub unaffected: u64,
-    /// Those in which plain SQL reads another event than was written.
+    /// Those in which plain SQL reads another row than was written.
     pub wrong_in_sql: u64,
+    /// The same, for each table.
+    pub wrong_by_table: BTreeMap<&'static str, u64>,
 }
 
 impl Report {
@@ -84,6 +91,9 @@ impl Report {
         self.other_numbers_unfound += other.other_numbers_unfound;
         self.unaffected += other.unaffected;
         self.wrong_in_sql += other.wrong_in_sql;
+        for (table, wrong) in &other.wrong_by_table {
+            *self.wrong_by_table.entry(table).or_default() += wrong;
+        }
     }
 }
 
@@ -214,7 +224,9 @@ impl Damage {
 struct Original {
     bytes: Vec<u8>,
     answers: Answers,
-    sql: BTreeMap<i64, SqlRow>,
+    /// The tasks that are handed out, by key.
+    tasks: BTreeMap<String, Vec<String>>,
+    sql: Tables,
     ledger: Ledger,
     seed: u64,
 }
@@ -223,8 +235,8 @@ struct Original {
 struct Noting<'a>(&'a Ledger);
 
 impl Witness for Noting<'_> {
-    fn submitted(&self, step: &Arc<Step>, through: u64) {
-        self.0.submit(step.clone(), through, 0);
+    fn submitted(&self, step: &Arc<Step>, target: u64) {
+        self.0.submit(step.clone(), target, 0);
     }
 
     fn answered(&self, id: StepId, answer: &Answer) {
@@ -251,21 +263,27 @@ impl Original {
         let store = Store::open(Config::sqlite(&path)).wait().or_unusable("open")?;
         let answers = Answers::of(&store);
         store.close().wait().or_unusable("close")?;
+        let sql = read_sql(&path)?;
+        let store = Store::open(Config::sqlite(&path)).wait().or_unusable("open")?;
+        let (tasks, worked) = tasks::handle(&store);
+        worked.or_unusable("work")?;
+        store.close().wait().or_unusable("close")?;
         if let Some(error) = answers.error() {
             return Err(Failure::setup(format!("a sound store answers {error}")));
         }
-        let sql = read_sql(&path)?;
-        Ok(Self { bytes, answers, sql, ledger, seed })
+        Ok(Self { bytes, answers, tasks, sql, ledger, seed })
     }
 
     /// Opens a damaged copy and compares what it answers.
     fn compare(&self, path: &Path, reads_raw: bool, report: &mut Report) -> Result<(), Violation> {
         report.flips += 1;
-        let wrong = read_sql(path).ok().and_then(|rows| self.wrong_row(&rows));
-        report.wrong_in_sql += u64::from(wrong.is_some());
+        let wrong = read_sql(path).map_or_else(|_| Vec::new(), |tables| self.wrong_tables(&tables));
+        report.wrong_in_sql += u64::from(!wrong.is_empty());
+        wrong.iter().for_each(|table| *report.wrong_by_table.entry(table).or_default() += 1);
         if reads_raw {
-            let wrong =
-                wrong.map(|place| Violation::of(Promise::NothingGarbled, format!("the row at {place}")));
+            let wrong = wrong
+                .first()
+                .map(|table| Violation::of(Promise::NothingGarbled, format!("a row of {table}")));
             return wrong.map_or(Ok(()), Err);
         }
         let store = match Store::open(Config::sqlite(path)).wait() {
@@ -300,11 +318,42 @@ impl Original {
         if let (Some(missing), false) = (difference.missing, found) {
             return Err(Violation::of(Promise::NothingLost, format!("{missing}, and verify finds nothing")));
         }
+        self.compare_tasks(store, found)?;
         self.compare_guards(store, found)?;
         let Some(Ok(items)) = self.answers.items.get("all items") else { return Ok(()) };
         match items::blind_guard(store, items, |error| may_refuse("require_version", error))? {
             Some(blind) if !found => {
                 Err(Violation::of(Promise::NothingLost, blind + ", and verify found nothing"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is handed out is what was put, in the order of its key, and once; or `verify` has found why not.
+    fn compare_tasks(&self, store: &Store, found: bool) -> Result<(), Violation> {
+        let (handed_out, ended) = tasks::handle(store);
+        let mut missing = match &ended {
+            Ok(()) => None,
+            Err(error) => {
+                may_refuse("work", error)?;
+                Some(format!("work says {error}"))
+            }
+        };
+        for (question, lines) in &handed_out {
+            let expected = self.tasks.get(question).map(Vec::as_slice).unwrap_or_default();
+            match compare_lines(question, lines, expected) {
+                Ok(different) => missing = different.or(missing),
+                // With a damaged index a task may be handed out again.
+                Err(_) if found && lines.iter().all(|line| expected.contains(line)) => {}
+                Err(violation) => return Err(violation),
+            }
+        }
+        if let Some(key) = self.tasks.keys().find(|key| !handed_out.contains_key(*key)) {
+            missing.get_or_insert_with(|| format!("none of the {key}"));
+        }
+        match missing {
+            Some(missing) if !found => {
+                Err(Violation::of(Promise::NothingLost, missing + ", and verify found nothing"))
             }
             _ => Ok(()),
         }
@@ -344,23 +393,13 @@ impl Original {
         Ok(())
     }
 
-    /// The place of the first row that plain SQL reads otherwise than it was written.
-    fn wrong_row(&self, rows: &BTreeMap<i64, SqlRow>) -> Option<i64> {
-        rows.iter().find(|(place, row)| self.sql.get(place) != Some(row)).map(|(place, _)| *place)
+    /// The tables of which plain SQL reads a row otherwise than it was written.
+    fn wrong_tables(&self, tables: &Tables) -> Vec<&'static str> {
+        let is_wrong = |(table, rows): (&&'static str, &BTreeSet<String>)| {
+            self.sql.get(table).is_some_and(|sound| !rows.is_subset(sound)).then_some(*table)
+        };
+        tables.iter().filter_map(is_wrong).collect()
     }
-}
-
-/// An event as plain SQL reads it: type, payload, tags, metadata.
-type SqlRow = (Option<String>, Option<Vec<u8>>, Option<String>, Option<String>);
-
-/// Reads the events as the `sqlite3` shell shows them.
-fn read_sql(path: &Path) -> rusqlite::Result<BTreeMap<i64, SqlRow>> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let sql = "SELECT position, event_type, CAST(payload AS BLOB), tags, metadata FROM event_log";
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement
-        .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))))?;
-    rows.collect()
 }
 
 /// Which errors a damaged file may answer with.
@@ -373,159 +412,4 @@ fn may_refuse(call: &str, error: &larder::Error) -> Result<(), Violation> {
         ErrorKind::AlreadyExists if call == "retry" => Ok(()),
         kind => Err(Violation::of(Promise::Truthful, format!("{call} says {kind:?}: {error}"))),
     }
-}
-
-/// Everything that is asked of a store.
-struct Answers {
-    events: BTreeMap<String, larder::Result<Vec<Event>>>,
-    numbers: BTreeMap<String, larder::Result<String>>,
-    snapshots: BTreeMap<String, larder::Result<Vec<Snapshot>>>,
-    items: BTreeMap<String, larder::Result<Vec<Item>>>,
-}
-
-/// How the answers of a damaged store differ.
-#[derive(Debug, Default)]
-struct Difference {
-    failed: bool,
-    missing: Option<String>,
-    numbers: bool,
-}
-
-impl Difference {
-    fn is_none(&self) -> bool {
-        !self.failed && self.missing.is_none() && !self.numbers
-    }
-}
-
-impl Answers {
-    fn of(store: &Store) -> Self {
-        let items = items::ask(store);
-        let (events, numbers, snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut answers = Self { events, numbers, snapshots, items };
-        answers.numbers.insert("logs".into(), store.logs().wait().map(|logs| format!("{logs:?}")));
-        let Ok(log) = store.event_log(LOG) else { return answers };
-        let mut ask = |name: String, read: larder::Read<Event>| {
-            answers.events.insert(name, read.wait().map(|page| page.items));
-        };
-        ask("all".into(), log.query(Query::all()));
-        ask("all, backwards".into(), log.query(Query::all()).descending().limit(10_000));
-        for stream in ["shared", "own-0-0", "own-0-1", "own-0-2"] {
-            ask(format!("stream {stream}"), log.read(stream, ..));
-            ask(format!("stream {stream} from 2"), log.read(stream, 2..=5));
-        }
-        for bucket in 0..BUCKETS {
-            let item = QueryItem::new().tag(format!("bucket:{bucket}"));
-            ask(format!("bucket {bucket}"), log.query(item.clone()));
-            ask(format!("bucket {bucket}, typed"), log.query(item.types([TYPES[0]])));
-        }
-        for event_type in TYPES {
-            ask(format!("type {event_type}"), log.query(QueryItem::new().types([event_type])));
-        }
-        let streams = log.streams().wait().map(|page| format!("{:?}", page.items));
-        answers.numbers.insert("streams".into(), streams);
-        let head = log.head("shared").wait().map(|head| head.to_string());
-        answers.numbers.insert("head".into(), head);
-        let latest = |found: larder::Result<Option<Snapshot>>| found.map(|found| found.into_iter().collect());
-        let snapshots = log.snapshots();
-        answers.snapshots.insert("all snapshots".into(), snapshots::read_all(&log));
-        answers.snapshots.insert("latest snapshot".into(), latest(snapshots.latest("writer-0").wait()));
-        let of_schema = snapshots.latest_for("writer-0", "step").wait();
-        answers.snapshots.insert("latest snapshot of a schema".into(), latest(of_schema));
-        answers
-    }
-
-    fn error(&self) -> Option<String> {
-        let events = self.events.values().filter_map(|answer| answer.as_ref().err());
-        let numbers = self.numbers.values().filter_map(|answer| answer.as_ref().err());
-        let snapshots = self.snapshots.values().filter_map(|answer| answer.as_ref().err());
-        let items = self.items.values().filter_map(|answer| answer.as_ref().err());
-        events.chain(numbers).chain(snapshots).chain(items).next().map(ToString::to_string)
-    }
-
-    fn compare(&self, original: &Self) -> Result<Difference, Violation> {
-        let mut difference = Difference::default();
-        for (question, answer) in &self.events {
-            let Some(Ok(expected)) = original.events.get(question) else { continue };
-            match answer {
-                Err(error) => {
-                    may_refuse(question, error)?;
-                    difference.failed = true;
-                }
-                Ok(events) => {
-                    if let Some(missing) = compare_events(question, events, expected)? {
-                        difference.missing = Some(missing);
-                    }
-                }
-            }
-        }
-        for (question, answer) in &self.snapshots {
-            let Some(Ok(expected)) = original.snapshots.get(question) else { continue };
-            match answer {
-                Err(error) => {
-                    may_refuse(question, error)?;
-                    difference.failed = true;
-                }
-                Ok(found) => {
-                    if let Some(wrong) = found.iter().find(|snapshot| snapshots::step_of(snapshot).is_none())
-                    {
-                        let what = format!("{question} answers a wrong snapshot: {wrong:?}");
-                        return Err(Violation::of(Promise::NothingGarbled, what));
-                    }
-                    if found != expected {
-                        difference.missing = Some(format!("{question}: one is missing"));
-                    }
-                }
-            }
-        }
-        for (question, answer) in &self.items {
-            let Some(Ok(expected)) = original.items.get(question) else { continue };
-            match answer {
-                // The registry's entry is not found: so are no items.
-                Err(error) if matches!(error.kind(), ErrorKind::InvalidArgument { field: "index", .. }) => {
-                    difference.missing = Some(format!("{question}: {error}"));
-                }
-                Err(error) => {
-                    may_refuse(question, error)?;
-                    difference.failed = true;
-                }
-                Ok(found) => {
-                    difference.missing = items::compare(question, found, expected)?.or(difference.missing);
-                }
-            }
-        }
-        for (question, answer) in &self.numbers {
-            let expected = original.numbers.get(question).and_then(|expected| expected.as_ref().ok());
-            match answer {
-                Err(error) => {
-                    may_refuse(question, error)?;
-                    difference.failed = true;
-                }
-                Ok(numbers) => difference.numbers |= Some(numbers) != expected,
-            }
-        }
-        Ok(difference)
-    }
-}
-
-/// Every event returned is one of those expected, in their order; tells of the first that is missing.
-fn compare_events(question: &str, events: &[Event], expected: &[Event]) -> Result<Option<String>, Violation> {
-    let mut rest = expected.iter();
-    let mut missing = None;
-    for event in events {
-        loop {
-            match rest.next() {
-                Some(next) if next == event => break,
-                Some(next) => {
-                    missing
-                        .get_or_insert_with(|| format!("{question}: position {} is missing", next.position));
-                }
-                None => {
-                    let found = format!("{question} answers a wrong event: {event:?}");
-                    return Err(Violation::of(Promise::NothingGarbled, found));
-                }
-            }
-        }
-    }
-    let next = rest.next().map(|next| format!("{question}: position {} is missing", next.position));
-    Ok(missing.or(next))
 }

@@ -10,9 +10,12 @@ use std::{
         mpsc::{Receiver, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
-use larder::{Config, Store};
+use larder::{
+    BackendConfig, Clock, Config, Store, SystemClock, backend::sqlite::SqliteBackend, testing::ManualClock,
+};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
@@ -23,6 +26,7 @@ use crate::{
     ledger::{Answer, Ledger},
     random::Random,
     scratch,
+    split::{SplitBatches, Surface},
     step::{Step, StepId},
     trace::{Recorder, Syncs, Trace},
     vfs::Shim,
@@ -44,6 +48,8 @@ pub struct Options {
     pub writers: u32,
     /// Whether the disk lies about syncs.
     pub syncs: Syncs,
+    /// The mutant: this part of each batch is committed after the rest.
+    pub splits: Option<Surface>,
     /// Go on after a violation, and count them all.
     pub count_all: bool,
 }
@@ -52,7 +58,7 @@ impl Options {
     /// This many images, from this seed.
     #[must_use]
     pub fn new(seed: u64, images: u64) -> Self {
-        Self { seed, images, writers: 4, syncs: Syncs::Recorded, count_all: false }
+        Self { seed, images, writers: 4, syncs: Syncs::Recorded, splits: None, count_all: false }
     }
 }
 
@@ -73,6 +79,8 @@ pub struct Report {
 
 /// Images made of one recorded workload.
 const IMAGES_PER_WORKLOAD: u64 = 500;
+/// When images are opened.
+const LATER: Duration = Duration::from_secs(2 * 3_600);
 const PHASES: u32 = 3;
 const STEPS_PER_PHASE: u32 = 14;
 
@@ -110,8 +118,8 @@ pub(crate) struct Marking<'a> {
 }
 
 impl Witness for Marking<'_> {
-    fn submitted(&self, step: &Arc<Step>, through: u64) {
-        self.ledger.submit(step.clone(), through, self.recorder.mark());
+    fn submitted(&self, step: &Arc<Step>, target: u64) {
+        self.ledger.submit(step.clone(), target, self.recorder.mark());
     }
 
     fn answered(&self, id: StepId, answer: &Answer) {
@@ -131,7 +139,7 @@ fn record(seed: u64, options: &Options) -> Result<Workload, Failure> {
         let config = Config::sqlite(&path).vfs(shim.name());
         // Every other workload is long enough for the index of tags to be merged.
         let config = if seed.is_multiple_of(2) { config.merge_at(50) } else { config };
-        let store = Store::open(config).wait().or_unusable("open")?;
+        let store = open(config, options).or_unusable("open")?;
         let steps = phase * STEPS_PER_PHASE..(phase + 1) * STEPS_PER_PHASE;
         let mut random = Random::of(seed, u64::from(phase));
         thread::scope(|scope| {
@@ -155,6 +163,16 @@ fn record(seed: u64, options: &Options) -> Result<Workload, Failure> {
     Ok(Workload { trace: recorder.take(), ledger })
 }
 
+fn open(config: Config, options: &Options) -> larder::Result<Store> {
+    match (&config.backend, options.splits) {
+        (BackendConfig::Sqlite(sqlite), Some(later)) => {
+            let inner = Arc::new(SqliteBackend::open(&config, sqlite)?);
+            Ok(Store::with_backend(Arc::new(SplitBatches { inner, later })))
+        }
+        _ => Store::open(config).wait(),
+    }
+}
+
 fn write(
     store: &Store,
     seed: u64,
@@ -172,9 +190,9 @@ fn write(
 /// Checkpoints as another connection would: the workload is too small for the store to see a reason.
 fn checkpoints(path: &Path, vfs: &str, random: &mut Random) -> Result<(), Failure> {
     let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::SQLITE_OPEN_READ_WRITE, vfs)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     for _ in 0..3 {
-        thread::sleep(std::time::Duration::from_micros(random.below(4_000)));
+        thread::sleep(Duration::from_micros(random.below(4_000)));
         let mode = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"][random.index(4)];
         connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
     }
@@ -320,8 +338,10 @@ pub(crate) fn check_some_images(
 
 /// Reopens an image with the operating system's VFS, and compares.
 pub(crate) fn check_image(path: &Path, ledger: &Ledger, point: usize) -> Result<(), Violation> {
-    let open = || Store::open(Config::sqlite(path)).wait();
-    let store = open().or_unusable("open an image")?;
+    // So late that every lease has run out.
+    let clock = ManualClock::starting_at(SystemClock.now() + LATER);
+    let config = Config::sqlite(path).clock(Arc::new(clock));
+    let store = Store::open(config).wait().or_unusable("open an image")?;
     let contents = check_contents(&store, ledger, point)?;
     check_sound(&store)?;
     check_writable(&store, ledger, point, &contents)?;

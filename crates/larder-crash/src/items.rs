@@ -2,15 +2,21 @@
 //!
 //! Each writer's batches come one after the other, so what its items must be follows from which of them are there.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use larder::{
-    Index, Item, ItemKey, ItemQuery, KeyField, QueryDb, QueryDbSpec, Read, Store, Uuid, WriteBatch, field,
+    Change, ErrorKind, Index, Item, ItemKey, ItemQuery, KeyField, QueryDb, QueryDbSpec, Read, Store, Uuid,
+    WriteBatch, field,
 };
 use serde_json::json;
 
 use crate::{
-    check::Contents,
+    check::{Contents, batches_there},
     ledger::Record,
     step::StepId,
     violation::{OrUnusable, Promise, Violation},
@@ -104,9 +110,9 @@ pub(crate) fn check(
     contents: &Contents,
     records: &BTreeMap<StepId, Record>,
 ) -> Result<(), Violation> {
-    let there =
-        records.values().filter(|record| record.step.parts().len() > 1 && contents.holds(&record.step));
-    let expected = after_batches(there.map(|record| record.step.id));
+    let there = batches_there(records, contents);
+    let steps = || there.values().flatten().map(|record| record.step.id);
+    let expected = after_batches(steps());
     let items = store.query_db(ITEMS).or_unusable("query_db")?;
     let found = items.scan().wait().or_unusable("scan")?.items;
     for item in &found {
@@ -126,7 +132,85 @@ pub(crate) fn check(
     if let Some(lost) = expected.keys().find(|key| !is_there(key)) {
         return Err(Violation::of(Promise::NothingLost, format!("item {lost} is gone")));
     }
+    check_changes(&items, &found, steps())?;
     if found.is_empty() { Ok(()) } else { check_indexes(&items, &found) }
+}
+
+/// Every change that is kept, oldest first.
+fn kept_changes(items: &QueryDb) -> larder::Result<Vec<Change>> {
+    let (mut changes, mut kept) = (items.changes().after(0), Vec::new());
+    loop {
+        // Whoever follows changes waits for the next; what is there is there at once.
+        match pin!(changes.try_next()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(Some(change))) => kept.push(change),
+            Poll::Ready(Err(error)) if matches!(error.kind(), ErrorKind::ChangesTruncated { .. }) => {}
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Ready(Ok(None)) | Poll::Pending => return Ok(kept),
+        }
+    }
+}
+
+/// What becomes of each key, batch by batch.
+fn changes_by_batches(steps: impl IntoIterator<Item = StepId>) -> BTreeMap<ItemKey, Vec<&'static str>> {
+    let mut changes: BTreeMap<ItemKey, Vec<&'static str>> = BTreeMap::new();
+    for step in steps {
+        let saved = [true, is_saved(step), true];
+        for (key, is_saved) in keys(step).into_iter().zip(saved) {
+            let of_key = changes.entry(key).or_default();
+            let is_there = of_key.last().is_some_and(|last| *last != "removed");
+            match (is_saved, is_there) {
+                (true, true) => of_key.push("updated"),
+                (true, false) => of_key.push("added"),
+                (false, true) => of_key.push("removed"),
+                (false, false) => {}
+            }
+        }
+    }
+    changes
+}
+
+/// The changes of each key are kept, and are those of the batches that are there; the last one has the item's version.
+fn check_changes(
+    items: &QueryDb,
+    all: &[Item],
+    steps: impl Iterator<Item = StepId>,
+) -> Result<(), Violation> {
+    let kept = kept_changes(items).or_unusable("changes")?;
+    if !kept.is_sorted_by(|one, next| one.version + 1 == next.version) {
+        return Err(Violation::of(Promise::Consistent, format!("the changes have a gap: {kept:?}")));
+    }
+    let mut found: BTreeMap<ItemKey, Vec<&'static str>> = BTreeMap::new();
+    let mut last = BTreeMap::new();
+    for Change { version, kind, key, .. } in &kept {
+        let Some(key) = key else {
+            return Err(Violation::of(Promise::NothingInvented, "a change of everything"));
+        };
+        found.entry(key.clone()).or_default().push(kind.name());
+        last.insert(key.clone(), *version);
+    }
+    let is_whole = kept.first().is_none_or(|first| first.version == 1);
+    for (key, expected) in changes_by_batches(steps) {
+        let found = found.remove(&key).unwrap_or_default();
+        // The oldest are no longer kept if there are many.
+        if found != expected && (is_whole || !expected.ends_with(&found)) {
+            let what = format!("the changes of item {key} are {found:?}, they should be {expected:?}");
+            return Err(Violation::of(Promise::AllOrNothing, what));
+        }
+    }
+    if let Some(key) = found.keys().next() {
+        return Err(Violation::of(Promise::NothingInvented, format!("item {key} has changed")));
+    }
+    let differs = |item: &&Item| last.get(&item.key).is_some_and(|version| *version != item.version);
+    match all.iter().find(differs) {
+        None => Ok(()),
+        Some(item) => Err(Violation::of(Promise::Consistent, format!("{item:?} has changed since"))),
+    }
+}
+
+/// The changes that a damaged store has kept, as lines.
+pub(crate) fn ask_changes(store: &Store) -> larder::Result<Vec<String>> {
+    let changes = kept_changes(&store.query_db(ITEMS)?)?;
+    Ok(changes.iter().map(|change| format!("{change:?}")).collect())
 }
 
 /// Queries over the index agree with the scan.
@@ -213,7 +297,7 @@ pub(crate) fn blind_guard(
         batch.require_version(&query_db, &item.key, item.version);
         match batch.commit().wait() {
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), larder::ErrorKind::Conflict { .. }) => {
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
                 return Ok(Some(format!("a guard does not see version {} of {}", item.version, item.key)));
             }
             Err(error) => may_refuse(&error)?,
@@ -235,10 +319,10 @@ mod tests {
         let store = Store::memory();
         let items = define(&store).unwrap();
         let ids = (0..).map(|index| StepId { writer: 0, index });
-        let batch = ids.map(|id| Step::of(1, id)).find(|step| step.parts().len() > 1).unwrap();
+        let batch = ids.map(|id| Step::of(1, id)).find(Step::is_batch).unwrap();
         let id = batch.id;
         let part = batch.parts().iter().position(|part| part.stream.is_none()).unwrap();
-        let record = Record { step: Arc::new(batch), submitted_at: 0, through: 0, answer: None };
+        let record = Record { step: Arc::new(batch), submitted_at: 0, target: 0, answer: None };
         let records = BTreeMap::from([(id, record)]);
         let nothing = Contents { events: Vec::new(), by_name: [].into() };
         let its_event =

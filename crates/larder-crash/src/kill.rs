@@ -211,7 +211,7 @@ fn take_note(ledger: &Ledger, seed: u64, lines: Vec<Line>) -> Result<Vec<(PathBu
     let (mut backups, mut begun) = (Vec::new(), Acknowledged::new());
     for line in lines {
         match line {
-            Line::Submitted(id, through) => ledger.submit(Arc::new(Step::of(seed, id)), through, 0),
+            Line::Submitted(id, target) => ledger.submit(Arc::new(Step::of(seed, id)), target, 0),
             Line::Answered(id, answer) => ledger.answer(id, answer, 0),
             Line::Chore => {
                 let records = ledger.records();
@@ -232,7 +232,8 @@ fn take_note(ledger: &Ledger, seed: u64, lines: Vec<Line>) -> Result<Vec<(PathBu
 fn settle(ledger: &Ledger, contents: &Contents, report: &mut Report) {
     for record in ledger.records().values_mut() {
         let is_open = matches!(record.fate(0), Fate::May | Fate::Must(Answer::Appended(_)));
-        if !is_open || record.compaction().is_some() {
+        // What a compaction or work has come to is not seen by events.
+        if !is_open || record.step.parts().is_empty() {
             continue;
         }
         let was_open = record.fate(0) == Fate::May;

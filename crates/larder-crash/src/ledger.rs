@@ -19,6 +19,8 @@ pub enum Answer {
     Appended(Vec<Option<Appended>>),
     /// The stream is hidden through this sequence number.
     Compacted(u64),
+    /// Every task that was there has failed, and the projection has caught up.
+    Worked,
     /// Nothing was written.
     Refused,
     /// It is not known.
@@ -32,8 +34,8 @@ pub struct Record {
     pub step: Arc<Step>,
     /// When it was submitted.
     pub submitted_at: usize,
-    /// Of a compaction: through which sequence number.
-    pub through: u64,
+    /// Of a compaction: through which sequence number. Of a batch: which task it acknowledges, if any.
+    pub target: u64,
     /// What was answered and when.
     pub answer: Option<(Answer, usize)>,
 }
@@ -69,8 +71,8 @@ impl Record {
     #[must_use]
     pub fn compaction(&self) -> Option<(&str, u64)> {
         match &self.step.deed {
-            Deed::Compact { stream, .. } => Some((stream, self.through)),
-            Deed::Append { .. } => None,
+            Deed::Compact { stream, .. } => Some((stream, self.target)),
+            Deed::Append { .. } | Deed::Work => None,
         }
     }
 }
@@ -83,9 +85,9 @@ pub struct Ledger {
 
 impl Ledger {
     /// Notes that a step is about to be submitted.
-    pub fn submit(&self, step: Arc<Step>, through: u64, at: usize) {
+    pub fn submit(&self, step: Arc<Step>, target: u64, at: usize) {
         let id = step.id;
-        self.records().insert(id, Record { step, submitted_at: at, through, answer: None });
+        self.records().insert(id, Record { step, submitted_at: at, target, answer: None });
     }
 
     /// Notes what a step was answered.

@@ -28,9 +28,12 @@ mod items;
 pub mod kill;
 pub mod kv;
 pub mod ledger;
+mod letters;
 pub mod projections;
 mod snapshots;
+pub mod split;
 pub mod step;
+mod tasks;
 pub mod trace;
 pub mod vfs;
 

@@ -63,7 +63,7 @@ pub(crate) fn check(
             || Violation::of(Promise::NothingGarbled, format!("{snapshot:?} is not what was saved"));
         there.insert(step_of(&snapshot).ok_or_else(garbled)?);
     }
-    let batches = records.values().filter(|record| record.step.parts().len() > 1);
+    let batches = records.values().filter(|record| record.step.is_batch());
     for record in batches {
         let step = record.step.id;
         let found = there.remove(&step);
@@ -105,9 +105,9 @@ mod tests {
     fn what_did_not_come_together_is_found() {
         let log = Store::memory().event_log(LOG).unwrap();
         let ids = (0..).map(|index| StepId { writer: 0, index });
-        let batch = ids.map(|id| Step::of(1, id)).find(|step| step.parts().len() > 1).unwrap();
+        let batch = ids.map(|id| Step::of(1, id)).find(Step::is_batch).unwrap();
         let id = batch.id;
-        let record = Record { step: Arc::new(batch), submitted_at: 0, through: 0, answer: None };
+        let record = Record { step: Arc::new(batch), submitted_at: 0, target: 0, answer: None };
         let records = BTreeMap::from([(id, record)]);
         let contents = Contents { events: Vec::new(), by_name: std::collections::HashMap::new() };
         let promise = |log: &EventLog, records: &BTreeMap<StepId, Record>| {

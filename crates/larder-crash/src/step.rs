@@ -72,6 +72,8 @@ pub enum Deed {
         /// How many events stay.
         keep: u64,
     },
+    /// Tasks of its own fail, and its projection catches up.
+    Work,
 }
 
 /// Events for one place.
@@ -99,25 +101,26 @@ impl Step {
     pub fn of(seed: u64, id: StepId) -> Self {
         let mut random = Random::of(seed, u64::from(id.writer) << 32 | u64::from(id.index));
         let own = format!("own-{}-{}", id.writer, random.below(OWN_STREAMS));
-        let deed = match random.below(20) {
+        let deed = match random.below(22) {
             0 => Deed::Compact { stream: own, keep: random.below(4) },
-            1..=2 => {
+            1..=3 => {
                 let parts =
                     vec![part(&mut random, id, 0, Some(own), None), part(&mut random, id, 1, None, None)];
                 Deed::Append { parts, exact: false, once: None, as_future: true }
             }
-            3..=5 => {
+            4..=6 => {
                 // Every writer comes by the same names.
                 let once = format!("once:{}", id.index / 4);
                 let parts = vec![part(&mut random, id, 0, None, Some(&once))];
                 Deed::Append { parts, exact: false, once: Some(once), as_future: random.once_in(2) }
             }
-            6..=9 => Deed::Append {
+            7..=10 => Deed::Append {
                 parts: vec![part(&mut random, id, 0, Some(SHARED.to_owned()), None)],
                 exact: false,
                 once: None,
                 as_future: random.once_in(2),
             },
+            11..=12 => Deed::Work,
             _ => Deed::Append {
                 parts: vec![part(&mut random, id, 0, Some(own), None)],
                 exact: random.once_in(2),
@@ -133,8 +136,14 @@ impl Step {
     pub fn parts(&self) -> &[Part] {
         match &self.deed {
             Deed::Append { parts, .. } => parts,
-            Deed::Compact { .. } => &[],
+            Deed::Compact { .. } | Deed::Work => &[],
         }
+    }
+
+    /// Whether it is a batch, which changes every surface.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.parts().len() > 1
     }
 
     /// Whether repeating it is recognised.
@@ -247,7 +256,8 @@ mod tests {
         for index in 0..100 {
             let id = StepId { writer: 3, index };
             assert_eq!(Step::of(9, id), Step::of(9, id));
-            assert_ne!(Step::of(9, id), Step::of(10, id));
+            let (one, other) = (Step::of(9, id), Step::of(10, id));
+            assert!(one != other || one.deed == Deed::Work, "{one:?}");
             assert_eq!(id.to_string().parse(), Ok(id));
         }
     }

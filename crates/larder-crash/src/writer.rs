@@ -2,19 +2,22 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use larder::{AppendCondition, Appended, ErrorKind, EventLog, Expected, Position, QueryItem, Store, wait};
+use larder::{
+    AppendCondition, Appended, ErrorKind, EventLog, Expected, Position, QueryItem, Store, Task, wait,
+};
 
 use crate::{
     items,
     ledger::Answer,
-    snapshots,
+    letters, snapshots,
     step::{Deed, LOG, Part, Step, StepId},
+    tasks,
 };
 
 /// Who is told of each step before it is submitted and after it is answered.
 pub(crate) trait Witness: Sync {
-    /// It is about to be submitted; `through` is where a compaction goes.
-    fn submitted(&self, step: &Arc<Step>, through: u64);
+    /// It is about to be submitted; `target` is where a compaction goes, or which task a batch acknowledges.
+    fn submitted(&self, step: &Arc<Step>, target: u64);
     /// It was answered.
     fn answered(&self, id: StepId, answer: &Answer);
 }
@@ -45,9 +48,10 @@ impl Writer {
     /// What the store answered, unless a condition of the step failed as it may.
     pub(crate) fn step(&mut self, index: u32, witness: &dyn Witness) -> larder::Result<Answer> {
         let step = Arc::new(Step::of(self.seed, StepId { writer: self.number, index }));
-        let through = match &step.deed {
+        let task = if step.is_batch() { tasks::claim(&self.store, self.number)? } else { None };
+        let target = match &step.deed {
             Deed::Compact { stream, keep } => self.head(stream)?.saturating_sub(*keep),
-            Deed::Append { .. } => 0,
+            Deed::Append { .. } | Deed::Work => tasks::target(task.as_ref()),
         };
         let expected = match &step.deed {
             Deed::Append { parts, exact: true, .. } => match &parts[0].stream {
@@ -56,13 +60,15 @@ impl Writer {
             },
             _ => Expected::Any,
         };
-        witness.submitted(&step, through);
-        let result = self.perform(&step, through, expected);
+        witness.submitted(&step, target);
+        let result = self.perform(&step, target, expected, task.as_ref());
         let (answer, error) = match result {
             Ok(answer) => (answer, None),
             Err(error) => match error.kind() {
                 ErrorKind::ConditionFailed { .. } if is_conditional(&step) => (Answer::Refused, None),
                 ErrorKind::CommitUnknown => (Answer::Unknown, Some(error)),
+                // It consists of several commits.
+                _ if step.deed == Deed::Work => (Answer::Unknown, Some(error)),
                 _ => (Answer::Refused, Some(error)),
             },
         };
@@ -85,15 +91,25 @@ impl Writer {
         Ok(head)
     }
 
-    fn perform(&mut self, step: &Step, through: u64, expected: Expected) -> larder::Result<Answer> {
+    fn perform(
+        &mut self,
+        step: &Step,
+        target: u64,
+        expected: Expected,
+        task: Option<&Task>,
+    ) -> larder::Result<Answer> {
         match &step.deed {
             Deed::Compact { stream, .. } => {
-                let compacted = self.log.compact(stream.as_str(), through).wait()?;
+                let compacted = self.log.compact(stream.as_str(), target).wait()?;
                 Ok(Answer::Compacted(compacted.through))
             }
-            Deed::Append { parts, once, as_future, .. } => {
-                let appended =
-                    append(&self.store, &self.log, step.id, parts, expected, once.as_deref(), *as_future)?;
+            Deed::Work => {
+                let is_done = tasks::fail_all(&self.store, self.number)?
+                    && letters::catch_up(&self.store, self.number)?;
+                Ok(if is_done { Answer::Worked } else { Answer::Unknown })
+            }
+            Deed::Append { parts, .. } => {
+                let appended = append(&self.store, &self.log, step, expected, task)?;
                 for part in parts {
                     if let Some(head) = part.stream.as_ref().and_then(|stream| self.heads.get_mut(stream)) {
                         *head += part.events.len() as u64;
@@ -107,19 +123,20 @@ impl Writer {
     }
 }
 
-/// Appends a step's parts; several in a batch, with a snapshot and items beside them.
+/// Appends a step's parts; several in a batch, with changes of every other surface beside them, and the acknowledgement
+/// of a task.
 ///
 /// # Errors
 /// What the store answers.
 pub(crate) fn append(
     store: &Store,
     log: &EventLog,
-    step: StepId,
-    parts: &[Part],
+    step: &Step,
     expected: Expected,
-    once: Option<&str>,
-    as_future: bool,
+    task: Option<&Task>,
 ) -> larder::Result<Vec<Appended>> {
+    let Deed::Append { parts, once, as_future, .. } = &step.deed else { return Ok(Vec::new()) };
+    let once = once.as_deref();
     let write = |part: &Part| {
         let events = part.events.iter().map(super::step::PlannedEvent::to_new);
         match (&part.stream, once) {
@@ -133,16 +150,18 @@ pub(crate) fn append(
             (None, once) => log.append_if(events, once.map(no_such_tag)),
         }
     };
-    if let [part] = parts {
+    if let [part] = &parts[..] {
         let write = write(part);
-        let appended = if as_future { wait(write)? } else { write.wait()? };
+        let appended = if *as_future { wait(write)? } else { write.wait()? };
         return Ok(vec![appended]);
     }
     let items = items::define(store)?;
-    let mut batch = store.batch().id(items::batch_id(step));
+    let mut batch = store.batch().id(items::batch_id(step.id));
     let slots: Vec<_> = parts.iter().map(|part| batch.add(write(part))).collect();
-    batch.add(snapshots::save(log, step));
-    items::add(&mut batch, &items, step);
+    batch.add(snapshots::save(log, step.id));
+    items::add(&mut batch, &items, step.id);
+    tasks::add(&mut batch, store, step.id, task)?;
+    letters::add(&mut batch, store, step.id)?;
     let committed = batch.commit().wait()?;
     Ok(slots.into_iter().map(|slot| committed[slot]).collect())
 }

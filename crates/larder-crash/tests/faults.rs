@@ -22,20 +22,22 @@ fn seeded(kinds: &[Kind], ways: &[Way]) -> Options {
 
 #[test]
 fn fl_01_a_failed_write_is_told_and_loses_nothing() {
-    let report = survives(&Options { images: 2, ..seeded(&[Kind::Write], &[Way::Once, Way::Sticky]) });
+    let report =
+        survives(&Options { images: 2, every: 4, ..seeded(&[Kind::Write], &[Way::Once, Way::Sticky]) });
     assert!(report.nothing_written + report.unknown > 0, "{report:?}");
 }
 
 #[test]
 fn fl_01_a_failed_sync_is_told_and_poisons() {
     // What a failed sync gave up is not written by a later one: hence the power cuts.
-    let report = survives(&Options { images: 10, ..seeded(&[Kind::Sync], &[Way::Once, Way::Sticky]) });
+    let report =
+        survives(&Options { images: 6, every: 2, ..seeded(&[Kind::Sync], &[Way::Once, Way::Sticky]) });
     assert!(report.unknown > 0 && report.poisoned >= report.unknown, "{report:?}");
 }
 
 #[test]
 fn fl_01_a_full_disk_rolls_back_and_writing_works_again() {
-    let report = survives(&seeded(&[Kind::Write], &[Way::Full]));
+    let report = survives(&Options { every: 4, ..seeded(&[Kind::Write], &[Way::Full]) });
     assert!(report.nothing_written > 0, "{report:?}");
     assert_eq!((report.unknown, report.poisoned), (0, 0), "{report:?}");
 }
@@ -49,12 +51,12 @@ fn fl_01_failures_around_files_lose_nothing() {
 #[test]
 fn fl_01_failures_of_the_shared_index_lose_nothing() {
     survives(&seeded(&[Kind::MapShared], &[Way::Once, Way::Sticky]));
-    survives(&Options { every: 4, ..seeded(&[Kind::LockShared], &[Way::Once, Way::Sticky]) });
+    survives(&Options { every: 8, ..seeded(&[Kind::LockShared], &[Way::Once, Way::Sticky]) });
 }
 
 #[test]
 fn fl_01_failed_reads_lose_nothing() {
-    survives(&Options { every: 2, ..seeded(&[Kind::Read], &[Way::Once, Way::Sticky]) });
+    survives(&Options { every: 4, ..seeded(&[Kind::Read], &[Way::Once, Way::Sticky]) });
 }
 
 #[test]
