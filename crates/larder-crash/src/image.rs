@@ -82,7 +82,8 @@ impl Disk {
     pub fn apply(&mut self, number: usize, entry: &Entry) {
         match entry {
             Entry::Open { file, creates, syncs_directory } => {
-                if *creates {
+                // Of two connections that open it at once, both may believe that they have created it.
+                if *creates && !self.current.contains_key(file) {
                     self.link(*file);
                 }
                 self.inode(*file).syncs_directory |= *syncs_directory;
@@ -347,6 +348,18 @@ mod tests {
         ]);
         assert_eq!(disk.image(Loss::Everything, &mut Random::new(0))[&0], vec![1; 10]);
         assert_eq!(disk.image(Loss::Nothing, &mut Random::new(0))[&0], vec![2; 10]);
+    }
+
+    #[test]
+    fn a_file_is_created_once() {
+        let disk = disk(&[
+            Entry::Open { file: 0, creates: true, syncs_directory: true },
+            write(0, 0, 1, 10),
+            Entry::Open { file: 0, creates: true, syncs_directory: true },
+            write(0, 10, 1, 10),
+            Entry::Sync { file: 0, through: 4 },
+        ]);
+        assert_eq!(disk.image(Loss::Everything, &mut Random::new(0))[&0], vec![1; 20]);
     }
 
     #[test]

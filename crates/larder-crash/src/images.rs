@@ -216,12 +216,17 @@ fn check_images(
 ) -> Result<u64, Failure> {
     let workers = thread::available_parallelism().map_or(2, usize::from).min(8);
     let (sender, receiver) = sync_channel::<Job>(workers * 2);
-    let (receiver, checked) = (Mutex::new(receiver), AtomicU64::new(0));
+    let (receiver, checked) = (Arc::new(Mutex::new(receiver)), AtomicU64::new(0));
     let found = Mutex::new(Vec::new());
     thread::scope(|scope| {
         let workers: Vec<_> = (0..workers)
-            .map(|_| scope.spawn(|| work(workload, seed, options, &receiver, &checked, &found)))
+            .map(|_| {
+                let (receiver, checked, found) = (receiver.clone(), &checked, &found);
+                scope.spawn(move || work(workload, seed, options, &receiver, checked, found))
+            })
             .collect();
+        // When every worker has found a violation, nobody takes an image any more.
+        drop(receiver);
         let mut seen = HashSet::new();
         let mut made = 0;
         for round in 0..40 {
