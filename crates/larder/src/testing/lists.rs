@@ -561,7 +561,7 @@ macro_rules! __conformance_cases {
                 fl_02_an_altered_trigger_is_found,
                 tb_03_a_corrupted_object_is_a_failed_attempt,
                 fm_03_an_import_by_another_process_is_handled,
-                tb_03_another_instances_puts_are_handled,
+                tb_03_puts_of_another_process_are_handled,
             }
         }
     };

@@ -1,6 +1,6 @@
 //! What only files and processes show: fl_02 and tb_03.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Told, bucket, commit, on_a_thread, until};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     store::Store,
     task_bucket::{TaskKind, WorkOptions},
     testing::{
+        clock::ManualClock,
         fixture::Fixture,
         process,
         support::{CaseResult, backend, refused},
@@ -147,24 +148,45 @@ fn import_into(path: &std::path::Path) -> CaseResult {
     process::done()
 }
 
-/// Another instance in this process shares the writer, so the puts come from a plain connection's changes: a copy of
-/// what another process does.
-pub(in crate::testing) fn tb_03_another_instances_puts_are_handled(fixture: &dyn Fixture) -> CaseResult {
+/// Its own instance of the store never hears of the puts: it has to look at the file.
+pub(in crate::testing) fn tb_03_puts_of_another_process_are_handled(fixture: &dyn Fixture) -> CaseResult {
+    if let Some(path) = process::role("putter") {
+        return put_into(&path);
+    }
     let store = fixture.store()?;
-    let other = Store::open(fixture.config().ok_or("a fixture with a file")?).wait()?;
+    let config = fixture.config().ok_or("a fixture with a file")?;
+    let crate::BackendConfig::Sqlite(sqlite) = &config.backend else { return Err("a file".into()) };
     let told = Told::default();
     let tell = told.clone();
     let work = on_a_thread(bucket(&store)?.work(WorkOptions::default(), move |task| {
         tell.tell(task.key);
         async { Ok(()) }
     }));
-    bucket(&other)?.put("a", "x").wait()?;
-    until("the task", || told.lines().len() == 1)?;
-    bucket(&other)?.put("b", "x").not_before(Duration::from_secs(5)).wait()?;
+    let mut putter = process::start("putter", &sqlite.path)?;
+    assert_eq!(putter.hear()?, "put");
+    until("the task", || told.lines() == ["a"])?;
+    putter.tell("go on")?;
+    assert_eq!(putter.hear()?, "put");
+    std::thread::sleep(2 * sqlite.poll_interval);
+    assert_eq!(told.lines(), ["a"], "handled before its time");
     fixture.clock().advance(Duration::from_secs(5));
-    until("the second task", || told.lines().len() == 2)?;
-    other.close().wait()?;
+    until("the second task", || told.lines() == ["a", "b"])?;
+    putter.finish()?;
     store.close().wait()?;
     until("the end", || work.is_finished())?;
     Ok(())
+}
+
+/// A process of its own, with a clock that began as its parent's did.
+fn put_into(path: &std::path::Path) -> CaseResult {
+    let clock = Arc::new(ManualClock::new());
+    let store = Store::open(crate::Config::sqlite(path).clock(clock)).wait()?;
+    let bucket = bucket(&store)?;
+    bucket.put("a", "x").wait()?;
+    process::say("put");
+    process::listen();
+    bucket.put("b", "x").not_before(Duration::from_secs(5)).wait()?;
+    process::say("put");
+    store.close().wait()?;
+    process::done()
 }
