@@ -20,6 +20,8 @@ mod log_row;
 mod moment;
 mod open_files;
 mod place;
+#[cfg(test)]
+mod plan;
 mod postings;
 mod projection;
 mod query_db;

@@ -1,5 +1,8 @@
 //! Snapshots: one row each, found by its place.
 
+#[cfg(test)]
+mod plans;
+
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Row, types::ValueRef};

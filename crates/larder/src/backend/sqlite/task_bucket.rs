@@ -1,6 +1,9 @@
 //! Task buckets: a row for each object with its bytes at the end, so that a listing reads none of them, and a row for
 //! each trigger, with indexes of those that are first of their key, by time, and of those that are not dead, by key.
 
+#[cfg(test)]
+mod plans;
+
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row};
@@ -69,10 +72,12 @@ const OBJECTS_BEFORE: &str = concat!(
 );
 const TRIGGER: &str =
     concat!("SELECT ", trigger_columns!(), " FROM task_trigger WHERE bucket = ?1 AND trigger = ?2");
+// Left to itself, SQLite reads a bucket's triggers one after the other until one has the key, or is dead.
 const FIRST_OF: &str = concat!(
     "SELECT ",
     trigger_columns!(),
-    " FROM task_trigger WHERE bucket = ?1 AND key = ?2 AND state < 2 ORDER BY trigger LIMIT 1"
+    " FROM task_trigger INDEXED BY task_trigger_key
+        WHERE bucket = ?1 AND key = ?2 AND state < 2 ORDER BY trigger LIMIT 1"
 );
 const DUE: &str = concat!(
     "SELECT ",
@@ -87,12 +92,14 @@ const NEXT_DUE: &str = concat!(
 const DEAD: &str = concat!(
     "SELECT ",
     trigger_columns!(),
-    " FROM task_trigger WHERE bucket = ?1 AND state = 2 AND trigger > ?2 ORDER BY trigger LIMIT ?3"
+    " FROM task_trigger INDEXED BY task_trigger_dead
+        WHERE bucket = ?1 AND state = 2 AND trigger > ?2 ORDER BY trigger LIMIT ?3"
 );
 const DEAD_DOWN: &str = concat!(
     "SELECT ",
     trigger_columns!(),
-    " FROM task_trigger WHERE bucket = ?1 AND state = 2 AND trigger < ?2 ORDER BY trigger DESC LIMIT ?3"
+    " FROM task_trigger INDEXED BY task_trigger_dead
+        WHERE bucket = ?1 AND state = 2 AND trigger < ?2 ORDER BY trigger DESC LIMIT ?3"
 );
 const TRIGGERS: &str = concat!(
     "SELECT ",
