@@ -39,7 +39,7 @@ pub use self::{
 pub(crate) use self::{
     increment::Incremented,
     item::{Definition, Prepared},
-    pager::{Offered, Pager},
+    pager::{Candidate, Offered, Pager},
     plan::{Order, Plan},
     ttl::{PURGED_AT_ONCE, is_visible},
 };

@@ -38,6 +38,15 @@ pub(crate) struct Pager<'a> {
 /// Where an item is in the order: the values of the index's sort fields, and its key.
 type Place = (Vec<KeyValue>, ItemKey);
 
+/// An item that a backend has come upon, where it is: most are only looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) key: &'a ItemKey,
+    pub(crate) json: &'a str,
+    pub(crate) version: u64,
+    pub(crate) expires_at: Option<u64>,
+}
+
 /// What a backend does after an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Offered {
@@ -80,13 +89,13 @@ impl<'a> Pager<'a> {
     }
 
     /// Takes the item, or passes over it: `sort` are the values of the index's sort fields.
-    pub(crate) fn offer(&mut self, sort: Vec<KeyValue>, item: Item) -> Result<Offered> {
+    pub(crate) fn offer(&mut self, sort: Vec<KeyValue>, item: Candidate<'_>) -> Result<Offered> {
         if self.looked_at == SCAN_BUDGET && self.request.limit.is_some() {
             return Ok(self.full(self.last.clone()));
         }
         self.looked_at += 1;
         let place = (sort, item.key.clone());
-        if is_visible(item.expires_at, self.now) && self.plan.passes(&item)? {
+        if is_visible(item.expires_at, self.now) && self.plan.passes(item.json)? {
             if self.items.len() == self.limit && self.over_is_an_error {
                 let limit = self.limit as u64;
                 return Err(Error::too_large("items of a read", limit, limit + 1)
@@ -95,12 +104,12 @@ impl<'a> Pager<'a> {
             if self.items.len() == self.limit || (self.bytes_left == 0 && !self.items.is_empty()) {
                 return Ok(self.full(self.last_taken.clone()));
             }
-            let item = match &self.kept {
-                Some(kept) => Item { json: kept.apply(&item.json)?, ..item },
-                None => item,
+            let json = match &self.kept {
+                Some(kept) => kept.apply(item.json)?,
+                None => item.json.to_owned(),
             };
-            self.bytes_left = self.bytes_left.saturating_sub(item.json.len());
-            self.items.push(item);
+            self.bytes_left = self.bytes_left.saturating_sub(json.len());
+            self.items.push(Item::new(item.key.clone(), json, item.version, item.expires_at));
             self.last_taken = Some(place.clone());
         }
         self.last = Some(place);

@@ -6,7 +6,7 @@ use super::{
     document::Json,
     filter::CompiledFilter,
     index::{KeyField, QueryDbSpec},
-    item::{Definition, Item},
+    item::Definition,
     key::{KeyType, KeyValue},
     query::{ItemQuery, QuerySource, Sort},
 };
@@ -72,9 +72,9 @@ impl Plan {
     ///
     /// # Errors
     /// `Corrupted` if it is no JSON object.
-    pub(crate) fn passes(&self, item: &Item) -> Result<bool> {
+    pub(crate) fn passes(&self, json: &str) -> Result<bool> {
         let Some(filter) = &self.filter else { return Ok(true) };
-        let json = Json::parse_item(&item.json)
+        let json = Json::parse_item(json)
             .map_err(|error| Error::corrupted("an item that is no JSON object").caused_by(error))?;
         Ok(filter.matches(&json))
     }

@@ -13,8 +13,8 @@ use crate::{
     limits::Limits,
     page::Page,
     query_db::{
-        Change, ChangeKind, Cursor, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan,
-        is_visible, too_many_items,
+        Candidate, Change, ChangeKind, Cursor, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager,
+        Plan, is_visible, too_many_items,
     },
 };
 
@@ -56,7 +56,7 @@ impl QueryDbState {
         let plan = Plan::new(&self.definition, &request.source)?;
         let mut pager = Pager::new(&self.definition, &plan, request, limits, now)?;
         for (sort, key, item) in self.rows(&plan, request.after.as_ref(), request.descending)? {
-            if let Offered::Full(next) = pager.offer(sort, item.to_item(key))? {
+            if let Offered::Full(next) = pager.offer(sort, item.candidate(key))? {
                 return Ok(pager.into_page(Some(next)));
             }
         }
@@ -67,8 +67,8 @@ impl QueryDbState {
     pub(in crate::backend::memory) fn count(&self, query: ItemQuery, now: u64) -> Result<u64> {
         let plan = Plan::new(&self.definition, &ItemSource::Query(query))?;
         let mut count = 0;
-        for (_, key, item) in self.rows(&plan, None, false)? {
-            count += u64::from(is_visible(item.expires_at, now) && plan.passes(&item.to_item(key))?);
+        for (_, _, item) in self.rows(&plan, None, false)? {
+            count += u64::from(is_visible(item.expires_at, now) && plan.passes(&item.json)?);
         }
         Ok(count)
     }
@@ -122,19 +122,21 @@ impl QueryDbState {
         let (limit, _) = limits.page_rows(request.limit);
         let changes: Vec<&Change> = if request.descending {
             let below = request.after.unwrap_or(u64::MAX);
-            self.changes.iter().rev().filter(|change| change.version < below).take(limit + 1).collect()
+            let end = self.changes.partition_point(|change| change.version < below);
+            self.changes.range(..end).rev().take(limit + 1).collect()
         } else {
             let after = request.after.unwrap_or(oldest - 1);
-            // A rebuild has replaced everything: what came before it no longer matters.
-            let is_replaced = self.changes.front().is_some_and(|change| change.kind == ChangeKind::Replaced);
             if after > self.version {
                 // Of another store, or of this one before it was reset: it is told, and goes on from here.
                 return Err(Error::new(ErrorKind::ChangesTruncated { oldest: self.version + 1 }));
             }
+            // A rebuild has replaced everything: what came before it no longer matters.
+            let is_replaced = self.changes.front().is_some_and(|change| change.kind == ChangeKind::Replaced);
             if after + 1 < oldest && !is_replaced {
                 return Err(Error::new(ErrorKind::ChangesTruncated { oldest }));
             }
-            self.changes.iter().filter(|change| change.version > after).take(limit + 1).collect()
+            let start = self.changes.partition_point(|change| change.version <= after);
+            self.changes.range(start..).take(limit + 1).collect()
         };
         let more = changes.len() > limit;
         let items: Vec<Change> = changes.into_iter().take(limit).cloned().collect();
@@ -166,5 +168,9 @@ fn narrowed<T: Ord>(
 impl StoredItem {
     pub(super) fn to_item(&self, key: &ItemKey) -> Item {
         Item::new(key.clone(), self.json.clone(), self.version, self.expires_at)
+    }
+
+    fn candidate<'a>(&'a self, key: &'a ItemKey) -> Candidate<'a> {
+        Candidate { key, json: &self.json, version: self.version, expires_at: self.expires_at }
     }
 }

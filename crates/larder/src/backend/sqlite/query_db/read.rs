@@ -24,8 +24,8 @@ use crate::{
     event::Position,
     page::Page,
     query_db::{
-        Change, Definition, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan, QueryDbInfo,
-        QueryDbSpec, is_visible, too_many_items,
+        Candidate, Change, Definition, Item, ItemKey, ItemQuery, KeyValue, Offered, Order, Pager, Plan,
+        QueryDbInfo, QueryDbSpec, is_visible, too_many_items,
     },
 };
 
@@ -162,8 +162,10 @@ pub(in crate::backend::sqlite) fn page(shared: &Shared, request: &ItemsRead) -> 
         let mut pager = Pager::new(&table.definition, &plan, request, &shared.limits, now)?;
         let mut next = None;
         let after = request.after.as_ref();
-        for_each(connection, &table, &plan, (after, request.descending), |sort, found| {
-            Ok(match pager.offer(sort, found.to_item()?)? {
+        for_each(connection, &table, &plan, (after, request.descending), |(sort, key), found| {
+            found.check()?;
+            let (json, version, expires_at) = (found.values.json, found.version()?, found.expires_at());
+            Ok(match pager.offer(sort.clone(), Candidate { key, json, version, expires_at })? {
                 Offered::GoOn => true,
                 Offered::Full(cursor) => {
                     next = Some(cursor);
@@ -189,7 +191,7 @@ pub(in crate::backend::sqlite) fn count_items(shared: &Shared, name: &str, query
         for_each(connection, &table, &plan, (None, false), |_, found| {
             found.check()?;
             if is_visible(found.expires_at(), now) {
-                count += u64::from(plan.filter.is_none() || plan.passes(&found.to_item()?)?);
+                count += u64::from(plan.passes(found.values.json)?);
             }
             Ok(true)
         })?;
@@ -197,14 +199,17 @@ pub(in crate::backend::sqlite) fn count_items(shared: &Shared, name: &str, query
     })
 }
 
-/// Goes through the rows that a plan names, with the values of the index's sort fields, as long as it is told to.
+/// Where an item is in a plan's order: the values of the index's sort fields, and its key.
+type Place = (Vec<KeyValue>, ItemKey);
+
+/// Goes through the rows that a plan names, with their places, as long as it is told to.
 /// What a damaged index leads to by mistake is `Corrupted`.
 fn for_each(
     connection: &Connection,
     table: &Table,
     plan: &Plan,
     (after, descending): (Option<&crate::query_db::Cursor>, bool),
-    mut take: impl FnMut(Vec<KeyValue>, &StoredItem<'_>) -> Result<bool>,
+    mut take: impl FnMut(&Place, &StoredItem<'_>) -> Result<bool>,
 ) -> Result<()> {
     let select = Select::new(table, plan, after, descending);
     let mut statement = connection.prepare_cached(&select.sql)?;
@@ -220,7 +225,7 @@ fn for_each(
         if !goes_on || !is_in(table, plan, &place.0, &found)? {
             return Err(found.corrupted("items that are out of order"));
         }
-        if !take(place.0.clone(), &found)? {
+        if !take(&place, &found)? {
             return Ok(());
         }
         last = Some(place);
