@@ -338,7 +338,7 @@ impl Write<Save> {
         self.item(|item| item.mode = SaveMode::Update)
     }
 
-    /// Saves only if the item has this version; `None`: only if there is none.
+    /// Saves only if the item has this version; `None` or 0: only if there is none.
     ///
     /// # Errors
     /// The write is `Conflict` if it has another, where 0 stands for absent.

@@ -184,7 +184,8 @@ impl Store {
         QueryDb::new(self.clone(), name.as_ref())
     }
 
-    /// Defines a QueryDb: its sub keys, indexes and TTL. Defining it again with more indexes builds them.
+    /// Defines a QueryDb: its sub keys, indexes and TTL. Defining it again with more indexes builds them, from all of its
+    /// items in one commit: other writes wait for as long as that takes, reads do not.
     ///
     /// # Errors
     /// `InvalidArgument` for a bad definition, for another key layout than today's, and for a new index that an item

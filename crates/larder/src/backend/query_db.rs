@@ -148,7 +148,7 @@ pub enum SaveMode {
     Init,
     /// There is one: else `NotFound`.
     Update,
-    /// It has this version, `None` being absent: else `Conflict`.
+    /// It has this version, `None` or 0 being absent: else `Conflict`.
     IfVersion(Option<u64>),
 }
 
@@ -158,7 +158,12 @@ impl SaveMode {
     /// # Errors
     /// `AlreadyExists`, `NotFound`, `Conflict`.
     pub fn check(self, key: &ItemKey, visible: Option<u64>) -> Result<()> {
-        let kind = match (self, visible) {
+        let mode = match self {
+            // No item has version 0: it stands for absent, as in the error.
+            Self::IfVersion(Some(0)) => Self::IfVersion(None),
+            mode => mode,
+        };
+        let kind = match (mode, visible) {
             (Self::Overwrite, _) | (Self::Init, None) | (Self::Update, Some(_)) => return Ok(()),
             (Self::Init, Some(_)) => ErrorKind::AlreadyExists,
             (Self::Update, None) => ErrorKind::NotFound,

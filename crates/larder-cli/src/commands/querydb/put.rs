@@ -38,7 +38,7 @@ struct Guard {
     /// Only if there is one
     #[arg(long)]
     if_present: bool,
-    /// Only if it has this version
+    /// Only if it has this version; 0: only if there is none
     #[arg(long, value_name = "N")]
     if_version: Option<u64>,
 }

@@ -40,7 +40,10 @@ pub(in crate::testing) fn qd_04_what_a_save_requires(fixture: &dyn Fixture) -> C
     things.delete("a").wait()?;
     refused!(save("{}").if_present().wait(), ErrorKind::NotFound);
     refused!(save("{}").if_version(3).wait(), ErrorKind::Conflict { expected: 3, actual: 0 });
-    assert_eq!(save("{}").if_version(None).wait()?, Saved::new("a".into(), 5, true));
+    assert_eq!(save("{}").if_version(0).wait()?.version, 5, "0 stands for absent, as in the error");
+    refused!(save("{}").if_version(0).wait(), ErrorKind::Conflict { expected: 0, actual: 5 });
+    assert_eq!(things.delete("a").wait()?, 1);
+    assert_eq!(save("{}").if_version(None).wait()?, Saved::new("a".into(), 7, true));
     Ok(())
 }
 
