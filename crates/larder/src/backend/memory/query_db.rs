@@ -141,6 +141,12 @@ impl QueryDbState {
         }
     }
 
+    /// For tests.
+    #[cfg(test)]
+    pub(super) fn damage_expiry(&mut self, damage: impl FnOnce(&mut BTreeSet<(u64, ItemKey)>)) {
+        damage(&mut self.expiry);
+    }
+
     /// Puts an item, or none, under a key, in every index; answers what was there.
     fn replace(&mut self, key: &ItemKey, item: Option<StoredItem>) -> Option<StoredItem> {
         let old = self.items.remove(key);
@@ -186,6 +192,13 @@ impl QueryDbState {
             if !is_sound || item.version > self.version {
                 find(key, "it is not what its definition says".into());
             }
+            let of_field = self.definition.spec.ttl_field.is_some();
+            if of_field && prepared.is_ok_and(|prepared| prepared.expires_at != item.expires_at) {
+                find(key, "its time of expiry is not the item's".into());
+            }
+            if item.expires_at.is_some_and(|at| !self.expiry.contains(&(at, key.clone()))) {
+                find(key, "it is missing among those that expire".into());
+            }
             for (index, values) in self.indexes.iter().zip(&item.index_keys) {
                 let Some(values) = values else { continue };
                 entries += 1;
@@ -198,6 +211,11 @@ impl QueryDbState {
         if indexed != entries {
             let problem =
                 format!("QueryDb {}: its indexes have {indexed} entries, its items {entries}", self.name);
+            found(Finding { log: None, position: None, problem });
+        }
+        let expire = self.items.values().filter(|item| item.expires_at.is_some()).count();
+        if self.expiry.len() != expire {
+            let problem = format!("QueryDb {}: {expire} items expire, not {}", self.name, self.expiry.len());
             found(Finding { log: None, position: None, problem });
         }
         (self.items.len() as u64, entries)

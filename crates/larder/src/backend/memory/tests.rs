@@ -1,6 +1,6 @@
 //! What only a look inside can test; the contract itself is tested by the conformance suite.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use uuid::Uuid;
 
@@ -8,15 +8,16 @@ use super::{history, snapshot, state::State, verify};
 use crate::{
     Bus,
     backend::{
-        AppendOperation, CommitReply, CommitRequest, Due, EventData, HistoryRead, HistoryRow, ObjectData,
-        Operation, Outcome, Progress, SnapshotData, SnapshotOperation, SnapshotRead, SnapshotSource,
-        SnapshotsRead, StoredSnapshot, TaskBucketOperation,
+        AppendOperation, CommitReply, CommitRequest, Due, EventData, HistoryRead, HistoryRow, ItemData,
+        ObjectData, Operation, Outcome, Progress, QueryDbOperation, SaveMode, SnapshotData,
+        SnapshotOperation, SnapshotRead, SnapshotSource, SnapshotsRead, StoredSnapshot, TaskBucketOperation,
     },
     error::{ErrorKind, Result},
     event::{Payload, Position},
     event_log::Expected,
     limits::Limits,
     query::{AppendCondition, Query, QueryItem},
+    query_db::{ItemKey, QueryDbSpec},
     snapshot::{SnapshotPlace, Subject},
 };
 
@@ -179,4 +180,30 @@ fn an_altered_object_is_never_data() {
     assert_eq!(state.task_buckets.object("mails", "a").unwrap_err().kind(), &ErrorKind::Corrupted);
     assert_eq!(state.task_buckets.info("mails", "a").unwrap_err().kind(), &ErrorKind::Corrupted);
     assert!(problems(&state)[0].contains("checksum"), "{:?}", problems(&state));
+}
+
+#[test]
+fn items_that_expire_are_verified() {
+    let item = |partition: &str| ItemData {
+        partition: partition.into(),
+        json: r#"{"until":7}"#.into(),
+        ttl: None,
+        mode: SaveMode::Overwrite,
+    };
+    let (query_db, spec): (Arc<str>, _) = ("Sessions".into(), QueryDbSpec::new().ttl_field("until"));
+    let define = QueryDbOperation::Define { query_db: query_db.clone(), spec };
+    let save = QueryDbOperation::SaveAll { query_db: query_db.clone(), items: vec![item("a"), item("b")] };
+    type Expiry = BTreeSet<(u64, ItemKey)>;
+    let damages: [fn(&mut Expiry); 3] = [
+        |expiry| drop(expiry.pop_first()),
+        |expiry| _ = expiry.insert((9, "c".into())),
+        |expiry| *expiry = expiry.iter().map(|(at, key)| (at + 1, key.clone())).collect(),
+    ];
+    for damage in damages {
+        let mut state = State::default();
+        commit(&mut state, [&define, &save].map(|one| Operation::QueryDb(one.clone())).to_vec()).unwrap();
+        assert!(problems(&state).is_empty());
+        state.query_dbs.get_mut("Sessions").unwrap().damage_expiry(damage);
+        assert!(!problems(&state).is_empty());
+    }
 }
