@@ -206,6 +206,7 @@ macro_rules! __conformance_cases {
             }
             snapshot_codec {
                 sn_07_decompression_is_capped,
+                sn_07_an_interrupted_replacement_goes_on,
                 sn_07_keys_are_replaced,
                 sn_07_long_states_are_compressed,
                 sn_07_moved_elsewhere_it_does_not_decrypt,
@@ -332,6 +333,7 @@ macro_rules! __conformance_cases {
                 qd_12_a_page_is_bounded_in_bytes,
                 qd_12_pages_lose_and_repeat_nothing,
                 qd_13_a_scan_is_everything_in_key_order,
+                qd_13_iteration_holds_one_page,
             }
             query_db_changes {
                 qd_14_a_drop_is_told,

@@ -13,9 +13,11 @@ use crate::{
     error::{BoxError, ErrorKind},
     operation::Read,
     query_db::{Cursor, Index, Item, ItemQuery, KeyField, QueryDb, QueryDbSpec, Sort, field},
+    store::Store,
     testing::{
         fixture::Fixture,
-        support::{CaseResult, Numbers, in_parallel, refused},
+        support::{CaseResult, Numbers, backend, in_parallel, refused},
+        watched::Watched,
     },
 };
 
@@ -156,7 +158,7 @@ pub(in crate::testing) fn qd_12_a_page_is_bounded_in_bytes(fixture: &dyn Fixture
     for n in 0..20 {
         things.save(format!("{n:02}"), &json!({ "text": text })).wait()?;
     }
-    let backend = super::super::support::backend(&store)?;
+    let backend = backend(&store)?;
     let (limit, max_bytes) = (Some(1_000), Some(1 << 21));
     let request = crate::backend::ItemsRead {
         query_db: "Things".into(),
@@ -299,5 +301,30 @@ pub(in crate::testing) fn qd_12_a_cursor_survives_new_definitions(fixture: &dyn 
     let page = things.query(&partition).limit(2).wait()?;
     things.drop_index("by").wait()?;
     things.query(&partition).after(page.next).wait()?;
+    Ok(())
+}
+
+pub(in crate::testing) fn qd_13_iteration_holds_one_page(fixture: &dyn Fixture) -> CaseResult {
+    const PAGE_ITEMS: usize = 1_000;
+    const PAGE_BYTES: usize = 8 << 20;
+    let watched = Watched::new(backend(&fixture.store()?)?);
+    let things = defined(&Store::with_backend(watched.clone()), spec())?;
+    with_ties(&things, 3_500)?;
+    for read in [things.scan(), things.scan().descending(), things.query(ItemQuery::index("by", ["x"]))] {
+        watched.item_reads().clear();
+        let mut each = read.each();
+        each.try_next().wait()?;
+        assert_eq!(watched.item_reads().len(), 1, "nothing is read ahead");
+        let mut items = 1;
+        while each.try_next().wait()?.is_some() {
+            items += 1;
+        }
+        let reads = watched.item_reads();
+        assert_eq!((items, reads.len()), (3_500, 4));
+        for read in reads.iter() {
+            assert!(read.limit.is_some_and(|limit| limit <= PAGE_ITEMS), "{read:?}");
+            assert!(read.max_bytes.is_some_and(|bytes| bytes <= PAGE_BYTES), "{read:?}");
+        }
+    }
     Ok(())
 }

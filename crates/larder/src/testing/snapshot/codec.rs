@@ -1,12 +1,18 @@
 //! How states are stored: sn_07.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
 use super::{snapshots, some, told};
 use crate::{
-    backend::{Operation, Progress, SnapshotOperation, SnapshotRead, StoredSnapshot},
+    backend::{
+        Backend, BoxFuture, CommitReply, CommitRequest, Operation, Progress, SnapshotOperation, SnapshotRead,
+        StoredSnapshot,
+    },
     codec::{Codec, EncryptionKey, Keyring},
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     event::Payload,
     limits::Limits,
     operation::wait,
@@ -15,6 +21,7 @@ use crate::{
     testing::{
         fixture::Fixture,
         support::{CaseResult, backend, refused},
+        wrapper::Wrapper,
     },
 };
 
@@ -106,7 +113,7 @@ fn stored(store: &Store, stream: &str) -> Result<StoredSnapshot> {
     let (log, subject) = ("orders".into(), Subject::stream(stream));
     let request = SnapshotRead { log, subject, before: None, schema: None };
     let found = wait(backend(store)?.read_snapshot(request))?;
-    found.ok_or_else(|| crate::Error::new(ErrorKind::NotFound))
+    found.ok_or_else(|| Error::new(ErrorKind::NotFound))
 }
 
 pub(in crate::testing) fn sn_07_moved_elsewhere_it_does_not_decrypt(fixture: &dyn Fixture) -> CaseResult {
@@ -126,7 +133,7 @@ pub(in crate::testing) fn sn_07_moved_elsewhere_it_does_not_decrypt(fixture: &dy
         change(&mut moved);
         let restore = Operation::Snapshot(SnapshotOperation::Restore(moved.clone()));
         let operations = vec![restore];
-        let request = crate::backend::CommitRequest { id: None, operations, on_callers_thread: true };
+        let request = CommitRequest { id: None, operations, on_callers_thread: true };
         wait(backend(&store)?.commit(request))?;
         let there =
             store.event_log(&moved.data.log)?.snapshots().codec(encrypted(Keyring::new(key("k", 1)?)));
@@ -208,6 +215,50 @@ pub(in crate::testing) fn sn_07_keys_are_replaced(fixture: &dyn Fixture) -> Case
     Ok(())
 }
 
+/// Lets so many commits through.
+#[derive(Debug)]
+struct Interrupted {
+    inner: Arc<dyn Backend>,
+    left: AtomicUsize,
+}
+
+impl Wrapper for Interrupted {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
+    }
+
+    fn commit(&self, request: CommitRequest) -> BoxFuture<'_, Result<CommitReply>> {
+        if self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
+            return Box::pin(async { Err(Error::new(ErrorKind::Io)) });
+        }
+        self.inner.commit(request)
+    }
+}
+
+pub(in crate::testing) fn sn_07_an_interrupted_replacement_goes_on(fixture: &dyn Fixture) -> CaseResult {
+    let store = fixture.store()?;
+    let plain = snapshots(&store)?.keep(0);
+    for at in 1..=150 {
+        plain.save("s", at, &at).wait()?;
+    }
+    let keyring = Keyring::new(key("new", 2)?);
+    let interrupted = Interrupted { inner: backend(&store)?, left: AtomicUsize::new(1) };
+    let through = Store::with_backend(Arc::new(interrupted));
+    refused!(through.reencrypt_snapshots(keyring.clone(), Progress::default()).wait(), ErrorKind::Io);
+    let has_key = |info: &SnapshotInfo| info.key.as_deref() == Some("new");
+    let rewritten = infos(&plain)?.iter().filter(|info| has_key(info)).count() as u64;
+    assert!(rewritten > 0 && rewritten < 150, "{rewritten}");
+    let new = plain.clone().codec(encrypted(keyring.clone()));
+    for at in 1..=150 {
+        let found = new.before("s", at + 1).wait()?.ok_or("it is there")?;
+        assert_eq!(found.decode::<u64>()?, at, "each is whole, replaced or not");
+    }
+    let done = store.reencrypt_snapshots(keyring, Progress::default()).wait()?;
+    assert_eq!((done.snapshots, done.rewritten, done.failed), (150, 150 - rewritten, 0));
+    assert!(infos(&plain)?.iter().all(has_key));
+    Ok(())
+}
+
 pub(in crate::testing) fn sn_07_what_is_saved_meanwhile_is_not_overwritten(
     fixture: &dyn Fixture,
 ) -> CaseResult {
@@ -221,7 +272,7 @@ pub(in crate::testing) fn sn_07_what_is_saved_meanwhile_is_not_overwritten(
         let container = old.data.container.clone();
         let replace = SnapshotOperation::Replace { place: seen.data.place(), digest, container };
         let operations = vec![Operation::Snapshot(replace)];
-        let request = crate::backend::CommitRequest { id: None, operations, on_callers_thread: true };
+        let request = CommitRequest { id: None, operations, on_callers_thread: true };
         wait(backend(&store)?.commit(request)).map(|reply| reply.outcomes)
     };
     use crate::backend::{Outcome, SnapshotOutcome};

@@ -11,6 +11,7 @@ use super::{
     },
     read::bind_all,
     row::{key_value, stored},
+    table::Table,
     upsert::with_row,
 };
 use crate::{
@@ -66,11 +67,7 @@ impl Writer {
     /// Deletes a partition, some keys at a time.
     pub(super) fn delete_partition(&mut self, name: &Arc<str>, partition: &str) -> Result<u64, Failure> {
         let Some(table) = self.table(name)? else { return Ok(0) };
-        let sql = format!(
-            "SELECT partition_key, sub_key, 0 FROM {} WHERE partition_key = ?1 AND sub_key > ?2
-             ORDER BY sub_key LIMIT {SLICE}",
-            table.table_name
-        );
+        let sql = partition_keys(&table);
         // Below every number, and numbers are below every text.
         let mut last = KeyValue::from(f64::NEG_INFINITY);
         let mut removed = 0;
@@ -90,12 +87,7 @@ impl Writer {
     /// Deletes items that have expired, the oldest first, some keys at a time.
     pub(super) fn purge(&mut self, name: &Arc<str>, limit: u64) -> Result<u64, Failure> {
         let Some(table) = self.table(name)? else { return Ok(0) };
-        let sql = format!(
-            "SELECT partition_key, sub_key, expires_at FROM {}
-             WHERE expires_at <= ?1 AND (expires_at, partition_key, sub_key) > (?2, ?3, ?4)
-             ORDER BY expires_at, partition_key, sub_key LIMIT ?5",
-            table.table_name
-        );
+        let sql = expired_keys(&table);
         let (now, limit) = (to_sql(self.now / 1_000_000), limit.min(PURGED_AT_ONCE));
         let (mut last, mut removed) = ((ItemKey::from(""), i64::MIN), 0);
         while removed < limit {
@@ -134,4 +126,23 @@ impl Writer {
         }
         Ok(keys)
     }
+}
+
+/// The keys of a partition above a sub key.
+pub(super) fn partition_keys(table: &Table) -> String {
+    format!(
+        "SELECT partition_key, sub_key, 0 FROM {} WHERE partition_key = ?1 AND sub_key > ?2
+         ORDER BY sub_key LIMIT {SLICE}",
+        table.table_name
+    )
+}
+
+/// The keys of items that have expired by a time, after one of them, the oldest first.
+pub(super) fn expired_keys(table: &Table) -> String {
+    format!(
+        "SELECT partition_key, sub_key, expires_at FROM {}
+         WHERE expires_at <= ?1 AND (expires_at, partition_key, sub_key) > (?2, ?3, ?4)
+         ORDER BY expires_at, partition_key, sub_key LIMIT ?5",
+        table.table_name
+    )
 }

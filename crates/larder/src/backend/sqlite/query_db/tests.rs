@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::select::Select;
+use super::{
+    remove::{expired_keys, partition_keys},
+    select::Select,
+};
 use crate::{
     Config, Index, ItemQuery, KeyField, QueryDbSpec, Sort, Store,
     backend::{ItemSource, ItemsRead, sqlite::SqliteBackend},
     config::BackendConfig,
     error::Result,
-    query_db::Plan,
+    query_db::{KeyValue, Order, Plan},
     testing::ScratchDir,
 };
 
@@ -17,7 +20,7 @@ fn spec() -> QueryDbSpec {
     QueryDbSpec::new().sub_id_field(KeyField::number("id")).index(index)
 }
 
-/// Every shape of a query reads an index, in its order.
+/// Every shape of a query reads an index, in its order, and so do purges.
 #[test]
 fn every_query_uses_an_index() -> Result<()> {
     let dir = ScratchDir::new().expect("a directory");
@@ -25,9 +28,15 @@ fn every_query_uses_an_index() -> Result<()> {
     let BackendConfig::Sqlite(sqlite) = &config.backend else { unreachable!("it is a file") };
     let backend = Arc::new(SqliteBackend::open(&config, sqlite)?);
     let store = Store::with_backend(backend.clone());
-    let query_db = store.define("Orders", spec()).wait()?;
+    let spec = spec()
+        .index(Index::new("unsorted", ["a"]))
+        .index(Index::new("wide", ["a", "s"]).sort_by([KeyField::number("n")]))
+        .index(Index::new("twice", ["a"]).sort_by([KeyField::string("a"), KeyField::number("n")]));
+    let query_db = store.define("Orders", spec).wait()?;
     query_db.save("p", &serde_json::json!({ "id": 1, "a": "x", "s": "y", "n": 2 })).wait()?;
     let by = || ItemQuery::index("by", ["x"]);
+    let wide = || ItemQuery::index("wide", ["x", "y"]);
+    let twice = || ItemQuery::index("twice", ["x"]);
     let queries = [
         ItemSource::Scan,
         ItemSource::Query(ItemQuery::key("p")),
@@ -37,18 +46,35 @@ fn every_query_uses_an_index() -> Result<()> {
         ItemSource::Query(by().sort(Sort::lt("z"))),
         ItemSource::Query(by().sort_prefix(["y"])),
         ItemSource::Query(by().sort_prefix(["y"]).sort(Sort::ge(1))),
+        ItemSource::Query(ItemQuery::index("unsorted", ["x"])),
+        ItemSource::Query(wide()),
+        ItemSource::Query(wide().sort(Sort::gt(1))),
+        ItemSource::Query(twice()),
+        ItemSource::Query(twice().sort(Sort::eq("x"))),
+        ItemSource::Query(twice().sort_prefix(["x"]).sort(Sort::ge(1))),
     ];
     for source in queries {
         for descending in [false, true] {
             for continued in [false, true] {
-                explain(&backend, source.clone(), descending, continued)?;
+                explain_read(&backend, source.clone(), descending, continued)?;
             }
         }
     }
+    let shared = &backend.shared;
+    shared.pool.snapshot(|connection| {
+        let table = shared.query_dbs.get(connection, "Orders")?.expect("it was defined");
+        explain(connection, &expired_keys(&table))?;
+        explain(connection, &partition_keys(&table))
+    })?;
     store.close().wait()
 }
 
-fn explain(backend: &SqliteBackend, source: ItemSource, descending: bool, continued: bool) -> Result<()> {
+fn explain_read(
+    backend: &SqliteBackend,
+    source: ItemSource,
+    descending: bool,
+    continued: bool,
+) -> Result<()> {
     let request = ItemsRead {
         query_db: "Orders".into(),
         source,
@@ -61,23 +87,30 @@ fn explain(backend: &SqliteBackend, source: ItemSource, descending: bool, contin
     shared.pool.snapshot(|connection| {
         let table = shared.query_dbs.get(connection, "Orders")?.expect("it was defined");
         let plan = Plan::new(&table.definition, &request.source)?;
-        let sort = match plan.order {
-            crate::query_db::Order::Index { .. } => vec!["y".into(), 2.into()],
+        let sort: Vec<KeyValue> = match plan.order {
+            Order::Index { index, .. } => {
+                let sort = table.definition.spec.indexes[index].sort.iter();
+                sort.map(|field| if field.path == "n" { 2.into() } else { "x".into() }).collect()
+            }
             _ => Vec::new(),
         };
         let cursor = continued.then(|| request.cursor(None, sort, ("p", 1).into()));
-        let select = Select::new(&table, &plan, cursor.as_ref(), descending);
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
-        let count = statement.parameter_count();
-        let nulls = std::iter::repeat_n(rusqlite::types::Null, count);
-        let steps: Vec<String> = statement
-            .query_map(rusqlite::params_from_iter(nulls), |row| row.get(3))?
-            .collect::<rusqlite::Result<_>>()?;
-        let text = steps.join("; ");
-        assert!(!text.contains("TEMP B-TREE"), "{}: {text}", select.sql);
-        assert!(text.starts_with("SEARCH") && text.contains("INDEX"), "{}: {text}", select.sql);
-        Ok(())
+        explain(connection, &Select::new(&table, &plan, cursor.as_ref(), descending).sql)
     })
+}
+
+/// Asserts that a statement goes through an index, in its order.
+fn explain(connection: &rusqlite::Connection, sql: &str) -> Result<()> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let count = statement.parameter_count();
+    let nulls = std::iter::repeat_n(rusqlite::types::Null, count);
+    let steps: Vec<String> = statement
+        .query_map(rusqlite::params_from_iter(nulls), |row| row.get(3))?
+        .collect::<rusqlite::Result<_>>()?;
+    let text = steps.join("; ");
+    assert!(!text.contains("TEMP B-TREE"), "{sql}: {text}");
+    assert!(text.starts_with("SEARCH") && text.contains("INDEX"), "{sql}: {text}");
+    Ok(())
 }
 
 /// What the `sqlite3` shell shows is part of the product.
