@@ -4,7 +4,7 @@ use larder::{ErrorKind, Expected, NewEvent, Position, Query, Store};
 
 use crate::{
     check::Contents,
-    ledger::{Answer, Fate, Ledger},
+    ledger::{Answer, Fate, Ledger, Record},
     step::{LOG, Name, SHARED, Step},
     tasks,
     violation::{OrUnusable, Promise, Violation},
@@ -49,7 +49,9 @@ fn check_new_event(store: &Store) -> Result<(), Violation> {
 /// Repeats the last acknowledged append with ids, and the last one whose outcome the caller never learned.
 fn check_retries(store: &Store, ledger: &Ledger, point: usize, contents: &Contents) -> Result<(), Violation> {
     let (mut acknowledged, mut unknown) = (None, None);
-    for record in ledger.records().values().filter(|record| record.step.has_ids()) {
+    // Whoever comes after a crash has no lease: a batch that acknowledges a task cannot be repeated as it was.
+    let can_repeat = |record: &&Record| record.step.has_ids() && record.target == 0;
+    for record in ledger.records().values().filter(can_repeat) {
         match record.fate(point) {
             Fate::Must(Answer::Appended(appended)) => {
                 acknowledged = Some((record.step.clone(), appended.clone()));
