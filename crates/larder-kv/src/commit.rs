@@ -162,9 +162,7 @@ impl Core {
         drop(sync);
         if result.is_ok() {
             let ops = group.written.iter().flat_map(|pending| &*pending.ops);
-            for (op, stamp) in ops.zip(&group.stamps) {
-                store.apply(&op.key, op.value.as_deref(), *stamp);
-            }
+            store.apply_all(stamped(ops, &group.stamps));
             self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
         }
         drop(store);
@@ -329,9 +327,7 @@ impl Core {
         stamps.clear();
         self.encode(&mut stage, ops, self.now_millis(), &mut stamps)?;
         let mut store = self.store_mut();
-        for (op, stamp) in ops.iter().zip(&stamps) {
-            store.apply(&op.key, op.value.as_deref(), *stamp);
-        }
+        store.apply_all(stamped(ops.iter(), &stamps));
         self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
         drop(store);
         stage.stamps = stamps;
@@ -360,6 +356,14 @@ impl Core {
             stop = lock(stopping);
         }
     }
+}
+
+/// Writes as memory takes them.
+fn stamped<'a>(
+    ops: impl Iterator<Item = &'a Op> + Clone,
+    stamps: &'a [Stamp],
+) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>, Stamp)> + Clone {
+    ops.zip(stamps).map(|(op, stamp)| (&*op.key, op.value.as_deref(), *stamp))
 }
 
 /// The bytes of a frame with these operations.

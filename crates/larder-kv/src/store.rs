@@ -7,7 +7,10 @@ mod ordered_index;
 #[cfg(test)]
 mod tests;
 
-use std::ops::{Bound, RangeBounds};
+use std::{
+    hint::black_box,
+    ops::{Bound, RangeBounds},
+};
 
 use self::{
     arena::{Arena, Place},
@@ -27,6 +30,8 @@ use crate::{
     wal::record::{RECORD_HEAD_BYTES, Record, RecordKind},
 };
 
+/// So few writes are not worth a look ahead.
+const FEW_WRITES: usize = 8;
 /// Higher sequence numbers and times would leave no room for later ones.
 const MOST_SEQ: u64 = u64::MAX / 2;
 const MOST_HLC: u64 = u64::MAX / 2;
@@ -79,6 +84,26 @@ impl Store {
     pub(crate) fn make_ready(&mut self) {
         let places: Vec<Place> = self.by_hash.places().collect();
         self.by_key = Some(OrderedIndex::build(&self.arena, places.iter().copied()));
+    }
+
+    /// Takes writes in, one after the other.
+    pub(crate) fn apply_all<'a>(
+        &mut self,
+        writes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>, Stamp)> + Clone,
+    ) {
+        if writes.clone().nth(FEW_WRITES).is_some() {
+            self.fetch(writes.clone().map(|(key, ..)| key));
+        }
+        for (key, value, stamp) in writes {
+            self.apply(key, value, stamp);
+        }
+    }
+
+    /// Looks for keys, of which nothing depends on the one before: so the processor fetches what many of them need at a
+    /// time, where a write waits for what it needs itself.
+    fn fetch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
+        let found = keys.filter(|key| self.by_hash.get(&self.arena, key).is_some());
+        black_box(found.count());
     }
 
     /// Takes a write in, unless there is a later one.
