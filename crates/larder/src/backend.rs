@@ -172,7 +172,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// - `limit` snapshots at most, and none after those that reach `max_bytes`, but at least one; if that leaves some
     ///   out, `next` is the last one's place.
     /// - More than `Limits::read_events` without a `limit` is `TooLarge`.
-    /// - A stored snapshot that fails its checksum is `Corrupted`.
+    /// - A stored snapshot that fails its checksum is `Corrupted`, or passed over, if the request says so.
     fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>>;
 
     /// What is known of every projection, ascending by name.

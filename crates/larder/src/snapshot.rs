@@ -223,7 +223,14 @@ impl Store {
 }
 
 fn listing(source: SnapshotSource) -> SnapshotsRead {
-    SnapshotsRead { source, after: None, limit: None, max_bytes: None, descending: false }
+    SnapshotsRead {
+        source,
+        after: None,
+        limit: None,
+        max_bytes: None,
+        descending: false,
+        pass_over_damaged: false,
+    }
 }
 
 impl Write<SaveSnapshot> {

@@ -222,15 +222,16 @@ impl Backend for MemoryBackend {
 
     fn list_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<Page<SnapshotInfo>>> {
         Box::pin(async move {
-            let (infos, next) = self.with_state(|state| snapshot::page(state, &request, &self.limits))?;
+            let (infos, next, _) = self.with_state(|state| snapshot::page(state, &request, &self.limits))?;
             Ok(Page::new(infos, next, Position::START))
         })
     }
 
     fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>> {
         Box::pin(async move {
-            let (snapshots, next) = self.with_state(|state| snapshot::page(state, &request, &self.limits))?;
-            Ok(SnapshotPage { snapshots, next })
+            let (snapshots, next, damaged) =
+                self.with_state(|state| snapshot::page(state, &request, &self.limits))?;
+            Ok(SnapshotPage { snapshots, next, damaged })
         })
     }
 

@@ -4,10 +4,11 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::Finding;
 use crate::{
     clock::micros_since_epoch,
     codec::{Header, Place},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     limits::{Limits, check_key},
     snapshot::{SnapshotInfo, SnapshotPlace, SnapshotSaved, Subject, check_at},
 };
@@ -206,6 +207,8 @@ pub struct SnapshotsRead {
     pub max_bytes: Option<usize>,
     /// Backwards.
     pub descending: bool,
+    /// One that fails its checksum does not fail the read, but is found by [`SnapshotPage::damaged`].
+    pub pass_over_damaged: bool,
 }
 
 /// A page of snapshots.
@@ -215,6 +218,8 @@ pub struct SnapshotPage {
     pub snapshots: Vec<StoredSnapshot>,
     /// Where to go on; `None` at the end.
     pub next: Option<SnapshotPlace>,
+    /// What was passed over.
+    pub damaged: Vec<Finding>,
 }
 
 /// Gathers a page of snapshots, or of what is known of them: one after another until it is full.
@@ -227,13 +232,34 @@ pub(crate) struct SnapshotPages<T> {
     found: Vec<T>,
     last: Option<SnapshotPlace>,
     has_more: bool,
+    pass_over_damaged: bool,
+    damaged: Vec<Finding>,
 }
 
 impl<T: Taken> SnapshotPages<T> {
     pub(crate) fn new(request: &SnapshotsRead, limits: &Limits) -> Self {
         let (limit, over_limit_is_an_error) = limits.page_rows(request.limit);
         let (max_bytes, found) = (request.max_bytes, Vec::new());
-        Self { limit, over_limit_is_an_error, max_bytes, bytes: 0, found, last: None, has_more: false }
+        Self {
+            limit,
+            over_limit_is_an_error,
+            max_bytes,
+            bytes: 0,
+            found,
+            last: None,
+            has_more: false,
+            pass_over_damaged: request.pass_over_damaged,
+            damaged: Vec::new(),
+        }
+    }
+
+    /// Passes over what is damaged, if that was asked for.
+    pub(crate) fn pass_over(&mut self, log: Option<String>, error: Error) -> Result<()> {
+        if !self.pass_over_damaged || *error.kind() != ErrorKind::Corrupted {
+            return Err(error);
+        }
+        self.damaged.push(Finding { log, position: None, problem: error.to_string() });
+        Ok(())
     }
 
     /// Whether it has room for another one; if not, the page ends here.
@@ -258,9 +284,9 @@ impl<T: Taken> SnapshotPages<T> {
         Ok(())
     }
 
-    /// What was found, and where to go on.
-    pub(crate) fn into_parts(self) -> (Vec<T>, Option<SnapshotPlace>) {
-        (self.found, self.last.filter(|_| self.has_more))
+    /// What was found, where to go on, and what was passed over.
+    pub(crate) fn into_parts(self) -> (Vec<T>, Option<SnapshotPlace>, Vec<Finding>) {
+        (self.found, self.last.filter(|_| self.has_more), self.damaged)
     }
 }
 

@@ -225,15 +225,15 @@ impl Backend for SqliteBackend {
 
     fn list_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<Page<SnapshotInfo>>> {
         self.read(move |shared| {
-            let (infos, next) = snapshot::page(shared, &request)?;
+            let (infos, next, _) = snapshot::page(shared, &request)?;
             Ok(Page::new(infos, next, Position::START))
         })
     }
 
     fn read_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<SnapshotPage>> {
         self.read(move |shared| {
-            let (snapshots, next) = snapshot::page(shared, &request)?;
-            Ok(SnapshotPage { snapshots, next })
+            let (snapshots, next, damaged) = snapshot::page(shared, &request)?;
+            Ok(SnapshotPage { snapshots, next, damaged })
         })
     }
 

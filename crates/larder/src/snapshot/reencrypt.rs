@@ -27,7 +27,7 @@ pub struct Reencrypted {
     /// How many of them were rewritten. Of the others, those that are not failures were encrypted with the active key
     /// already, or were saved anew or deleted in the meantime.
     pub rewritten: u64,
-    /// How many could not be decrypted: a key is missing, or they are corrupted. They are left as they are.
+    /// How many could not be read: a key is missing, or they are damaged. They are left as they are.
     pub failed: u64,
     /// Why, for the first hundred of them.
     pub failures: Vec<Error>,
@@ -38,7 +38,7 @@ impl Store {
     /// keys are needed to read what they encrypted.
     ///
     /// It works in bounded batches, while reads and writes go on. It can be interrupted and run again: what was done is
-    /// passed over. A snapshot that cannot be decrypted is counted, and does not stop it. Progress is told in snapshots.
+    /// passed over. A snapshot that cannot be decrypted, or is damaged, is counted, and does not stop it. Progress is told in snapshots.
     ///
     /// ```
     /// use larder::{Codec, EncryptionKey, Keyring, Progress, Store};
@@ -57,8 +57,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// Those of any commit; `Corrupted` if what is stored of a snapshot was damaged, which ends it there: `verify`
-    /// names it, and it can be deleted; `Closed`, `Io`.
+    /// Those of any commit.
     pub fn reencrypt_snapshots(&self, keyring: Keyring, progress: Progress) -> Call<Reencrypted> {
         let store = self.clone();
         Call::new(async move {
@@ -70,10 +69,15 @@ impl Store {
             let mut request = SnapshotsRead {
                 limit: Some(BATCH_SNAPSHOTS),
                 max_bytes: Some(BATCH_BYTES),
+                pass_over_damaged: true,
                 ..listing(SnapshotSource::Store)
             };
             loop {
                 let page = backend.read_snapshots(request.clone()).await?;
+                for damaged in &page.damaged {
+                    walk.done.snapshots += 1;
+                    walk.failed(Error::corrupted(damaged.to_string()));
+                }
                 walk.rewrite(&page.snapshots).await?;
                 progress.report(walk.done.snapshots, total.max(walk.done.snapshots));
                 match page.next {

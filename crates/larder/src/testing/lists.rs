@@ -556,6 +556,7 @@ macro_rules! __conformance_cases {
             snapshot_sqlite {
                 fl_02_an_altered_snapshot_is_never_data,
                 sn_05_a_failing_prune_never_fails_a_save,
+                sn_07_a_damaged_snapshot_keeps_no_other_from_its_key,
                 sn_08_a_state_is_recovered_without_writing,
             }
             task_sqlite {

@@ -191,7 +191,9 @@ impl Look {
                 let elsewhere = At { log: 1 - at.log, ..*at };
                 let after = has_after.then(|| if *of == 1 { elsewhere.place() } else { at.place() });
                 let (limit, max_bytes, descending) = (*limit, *max_bytes, *descending);
-                let mut request = SnapshotsRead { source, after, limit, max_bytes, descending };
+                let pass_over_damaged = false;
+                let mut request =
+                    SnapshotsRead { source, after, limit, max_bytes, descending, pass_over_damaged };
                 let mut pages = Vec::new();
                 loop {
                     let page = wait(backend.read_snapshots(request.clone()))?;
@@ -216,7 +218,14 @@ impl Look {
 /// Every snapshot of a store.
 pub(crate) fn everything(backend: &dyn Backend) -> Result<Vec<StoredSnapshot>> {
     let (source, after) = (SnapshotSource::Store, None);
-    let request = SnapshotsRead { source, after, limit: None, max_bytes: None, descending: false };
+    let request = SnapshotsRead {
+        source,
+        after,
+        limit: None,
+        max_bytes: None,
+        descending: false,
+        pass_over_damaged: false,
+    };
     wait(backend.read_snapshots(request)).map(|page| page.snapshots)
 }
 

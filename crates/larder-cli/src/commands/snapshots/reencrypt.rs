@@ -52,7 +52,7 @@ impl ReEncrypt {
             ))
         })?;
         let Some(first) = done.failures.first() else { return Ok(ExitCode::Success) };
-        let message = format!("{} could not be decrypted", counted(done.failed, "snapshot"));
+        let message = format!("{} could not be read", counted(done.failed, "snapshot"));
         let mut failure = Failure::new(ExitCode::of(first.kind()), message).about("failed", done.failed);
         failure.details = done.failures.iter().take(10).map(ToString::to_string).collect();
         failure.hint = first.hint().map(str::to_owned);

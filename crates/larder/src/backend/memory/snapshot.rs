@@ -178,7 +178,7 @@ pub(super) fn page<T: Taken>(
     state: &State,
     request: &SnapshotsRead,
     limits: &Limits,
-) -> Result<(Vec<T>, Option<SnapshotPlace>)> {
+) -> Result<(Vec<T>, Option<SnapshotPlace>, Vec<Finding>)> {
     let rows = &state.snapshots.rows;
     let start = match &request.source {
         SnapshotSource::Store => None,
@@ -205,7 +205,10 @@ pub(super) fn page<T: Taken>(
         if !request.source.holds(place) || !pages.has_room()? {
             break;
         }
-        pages.push(kept.checked()?)?;
+        match kept.checked() {
+            Ok(snapshot) => pages.push(snapshot)?,
+            Err(error) => pages.pass_over(Some(place.log.to_string()), error)?,
+        }
     }
     Ok(pages.into_parts())
 }

@@ -158,9 +158,14 @@ fn a_damaged_snapshot_is_reported_and_never_returned() {
         limit: None,
         max_bytes: None,
         descending: false,
+        pass_over_damaged: false,
     };
     let page = snapshot::page::<StoredSnapshot>(&state, &listing, &Limits::default());
     assert_eq!(page.unwrap_err().kind(), &ErrorKind::Corrupted);
+    let listing = SnapshotsRead { pass_over_damaged: true, ..listing };
+    let (found, next, damaged) =
+        snapshot::page::<StoredSnapshot>(&state, &listing, &Limits::default()).unwrap();
+    assert_eq!((found, next, damaged.len()), (vec![], None, 1));
     assert!(problems(&state)[0].contains("checksum"), "{:?}", problems(&state));
 }
 

@@ -152,7 +152,7 @@ fn bounds(source: &SnapshotSource) -> (Bound, Bound) {
 pub(super) fn page<T: Taken>(
     shared: &Shared,
     request: &SnapshotsRead,
-) -> Result<(Vec<T>, Option<SnapshotPlace>)> {
+) -> Result<(Vec<T>, Option<SnapshotPlace>, Vec<Finding>)> {
     let after = request.after.as_ref();
     let place = |place: &SnapshotPlace| {
         let SnapshotPlace { log, subject, at } = place;
@@ -170,7 +170,13 @@ pub(super) fn page<T: Taken>(
         let mut rows = statement.query(bound)?;
         let mut pages = SnapshotPages::new(request, &shared.limits);
         while let Some(row) = rows.next()? {
-            let snapshot = read(row)?;
+            let snapshot = match read(row) {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    pages.pass_over(row.get(0).ok(), error)?;
+                    continue;
+                }
+            };
             if !request.source.holds(&snapshot.data.place()) || !pages.has_room()? {
                 break;
             }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::{places, snapshots, told};
 use crate::{
     backend::Progress,
-    codec::Codec,
+    codec::{Codec, EncryptionKey, Keyring},
     config::Config,
     error::ErrorKind,
     event::{Event, Position},
@@ -59,6 +59,33 @@ pub(in crate::testing) fn sn_08_a_state_is_recovered_without_writing(_: &dyn Fix
     let count = |sum: u64, event: &Event| Ok(sum + event.decode::<u64>()?);
     let recovered = log.snapshots().recover_query("q", tagged("q"), None, || 0, count).wait()?;
     assert_eq!((recovered.state, recovered.events), (6, 3));
+    Ok(())
+}
+
+pub(in crate::testing) fn sn_07_a_damaged_snapshot_keeps_no_other_from_its_key(
+    _: &dyn Fixture,
+) -> CaseResult {
+    let dir = ScratchDir::new()?;
+    let path = dir.path().join("store.db");
+    let store = Store::open(Config::sqlite(&path)).wait()?;
+    let saved = snapshots(&store)?.keep(0);
+    for at in 1..=200 {
+        saved.save("s", at, &at).wait()?;
+    }
+    store.close().wait()?;
+    for damage in ["state = zeroblob(20)", "schema = CAST(x'ff' AS TEXT)", "recorded_at = -1"] {
+        let copy = dir.path().join("damaged.db");
+        std::fs::copy(&path, &copy)?;
+        Connection::open(&copy)?.execute_batch(&format!("UPDATE snapshot SET {damage} WHERE at % 70 = 3"))?;
+        let store = Store::open(Config::sqlite(&copy)).wait()?;
+        let keyring = Keyring::new(EncryptionKey::new("new", [2; 32])?);
+        let done = store.reencrypt_snapshots(keyring.clone(), Progress::default()).wait()?;
+        assert_eq!((done.snapshots, done.rewritten, done.failed), (200, 197, 3), "{damage}");
+        assert!(done.failures.iter().all(|error| *error.kind() == ErrorKind::Corrupted), "{done:?}");
+        let found = snapshots(&store)?.codec(Codec::default().encrypted(keyring)).latest("s").wait()?;
+        assert_eq!(told(found), super::some(200, "200"), "{damage}");
+        store.close().wait()?;
+    }
     Ok(())
 }
 

@@ -37,6 +37,7 @@ async fn add_those_with_snapshots(backend: &dyn Backend, known: &mut BTreeSet<St
         limit: Some(1),
         max_bytes: None,
         descending: false,
+        pass_over_damaged: false,
     };
     loop {
         let page = backend.list_snapshots(request.clone()).await?;
@@ -85,6 +86,7 @@ impl<'a> LogExport<'a> {
             limit: Some(PAGE_ROWS),
             max_bytes: Some(PAGE_BYTES),
             descending: false,
+            pass_over_damaged: false,
         };
         loop {
             let page = self.backend.read_snapshots(request.clone()).await?;
