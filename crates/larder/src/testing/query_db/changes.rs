@@ -63,6 +63,22 @@ pub(in crate::testing) fn qd_14_every_change_in_commit_order(fixture: &dyn Fixtu
         assert_eq!(next_change(&mut changes)?, expected);
     }
     assert!(changes.try_next().wait_timeout(Duration::from_millis(20)).is_none(), "and no more");
+    // Through new definitions, which are no changes, and through the end.
+    let spec = || QueryDbSpec::new().index(Index::new("by", ["k"]));
+    defined(&store, spec())?;
+    things.save("d", &raw(r#"{"k":"x"}"#)).wait()?;
+    defined(&store, spec().changes(true))?;
+    things.drop_index("by").wait()?;
+    things.delete("d").wait()?;
+    defined(&store, spec().changes(false))?;
+    things.save("e", &raw("{}")).wait()?;
+    for expected in [(12, ADDED, "d".into()), (13, DELETED, "d".into()), (14, ADDED, "e".into())] {
+        assert_eq!(next_change(&mut changes)?, expected);
+    }
+    things.save("f", &raw("{}")).wait()?;
+    things.drop_query_db().wait()?;
+    let replaced = (16, ChangeKind::Replaced, String::new());
+    assert_eq!(next_change(&mut changes)?, replaced, "what came before it no longer matters");
     Ok(())
 }
 

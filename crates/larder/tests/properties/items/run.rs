@@ -80,6 +80,8 @@ struct Pair {
     kept_after: BTreeMap<&'static str, u64>,
     /// So that changes are kept.
     listeners: Vec<Listener>,
+    /// A listing to go on with.
+    held: Option<ItemsRead>,
 }
 
 impl Pair {
@@ -93,8 +95,17 @@ impl Pair {
             Against::Broken(fault) => Arc::new(Broken::new(Engine::Memory.open(&file, &clock), fault)),
         };
         let (kept_after, listeners) = (BTreeMap::new(), Vec::new());
-        let mut pair =
-            Self { against, clock, file, _directory: directory, oracle, other, kept_after, listeners };
+        let mut pair = Self {
+            against,
+            clock,
+            file,
+            _directory: directory,
+            oracle,
+            other,
+            kept_after,
+            listeners,
+            held: None,
+        };
         pair.listen();
         pair
     }
@@ -124,6 +135,11 @@ impl Pair {
                     descending: *descending,
                 };
                 self.both(|backend| read_pages(backend, request.clone()).map(Answer::Pages))?;
+                if let Ok(page) = wait(self.oracle.read_items(request.clone()))
+                    && page.next.is_some()
+                {
+                    self.held = Some(ItemsRead { after: page.next, ..request.clone() });
+                }
                 self.by_definition(&request)
             }
             Command::Count { name, query } => self
@@ -147,17 +163,16 @@ impl Pair {
     }
 
     fn commit(&mut self, operations: &[QueryDbOperation]) -> Result<(), String> {
-        let redefined = operations.iter().any(|operation| {
-            use QueryDbOperation::{Define, Drop, DropIndex};
-            matches!(operation, Define { .. } | Drop { .. } | DropIndex { .. })
-        });
         self.both(|backend| {
             let operations = operations.iter().cloned().map(Operation::QueryDb).collect();
             let request = CommitRequest { id: None, operations, on_callers_thread: true };
             wait(backend.commit(request)).map(Answer::Reply)
         })?;
-        if redefined {
-            self.forget_changes();
+        // A cursor goes on, or is refused, whatever has been redefined since.
+        if let Some(request) = &self.held {
+            self.both(|backend| {
+                wait(backend.read_items(request.clone())).map(|page| Answer::Pages(vec![page]))
+            })?;
         }
         self.both(|backend| wait(backend.query_dbs()).map(Answer::Infos))
     }
