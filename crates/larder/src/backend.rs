@@ -163,7 +163,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn read_snapshot(&self, request: SnapshotRead) -> BoxFuture<'_, Result<Option<StoredSnapshot>>>;
 
     /// Lists a page of snapshots as [`read_snapshots`](Self::read_snapshots) reads one, each checked, without their
-    /// states; `max_bytes` does not matter.
+    /// states; `max_bytes` does not matter. A damaged one is listed as [`damaged`](SnapshotInfo::damaged_at), so that the
+    /// others can be found.
     fn list_snapshots(&self, request: SnapshotsRead) -> BoxFuture<'_, Result<Page<SnapshotInfo>>>;
 
     /// Reads a page of snapshots, in one atomic look, by log, subject (by kind, `query` before `stream`, and by name)

@@ -190,7 +190,8 @@ impl Snapshots {
         Write::new(self.store.clone(), operation)
     }
 
-    /// The snapshots of a subject, ascending by their places, without their states.
+    /// The snapshots of a subject, ascending by their places, without their states. Each is read and checked; a damaged one
+    /// says so, by [`SnapshotInfo::damage`].
     ///
     /// # Errors
     /// `InvalidArgument`; `TooLarge` beyond [`Limits::read_events`](crate::Limits::read_events) without a limit;
@@ -212,7 +213,8 @@ impl Snapshots {
 }
 
 impl Store {
-    /// Every snapshot of the store, by log, subject and place, without their states.
+    /// Every snapshot of the store, by log, subject and place, without their states; otherwise as
+    /// [`Snapshots::list`].
     ///
     /// # Errors
     /// `TooLarge` beyond [`Limits::read_events`](crate::Limits::read_events) without a limit; `Corrupted`, `Closed`,

@@ -97,11 +97,15 @@ fn info_json(info: &SnapshotInfo) -> Value {
         "content": if info.is_json { "json" } else { "bytes" },
         "compressed": info.is_compressed,
         "key": info.key,
+        "damage": info.damage,
     })
 }
 
 /// How it is stored, in a few words.
 fn stored(info: &SnapshotInfo) -> String {
+    if info.damage.is_some() {
+        return "damaged".into();
+    }
     let mut how = bytes(info.stored_bytes);
     if info.is_compressed {
         how.push_str(", zstd");

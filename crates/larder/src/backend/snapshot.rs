@@ -253,15 +253,6 @@ impl<T: Taken> SnapshotPages<T> {
         }
     }
 
-    /// Passes over what is damaged, if that was asked for.
-    pub(crate) fn pass_over(&mut self, log: Option<String>, error: Error) -> Result<()> {
-        if !self.pass_over_damaged || *error.kind() != ErrorKind::Corrupted {
-            return Err(error);
-        }
-        self.damaged.push(Finding { log, position: None, problem: error.to_string() });
-        Ok(())
-    }
-
     /// Whether it has room for another one; if not, the page ends here.
     pub(crate) fn has_room(&mut self) -> Result<bool> {
         let full = self.found.len() >= self.limit;
@@ -275,10 +266,23 @@ impl<T: Taken> SnapshotPages<T> {
         Ok(!self.has_more)
     }
 
-    /// Adds what is taken of a snapshot.
-    pub(crate) fn push(&mut self, snapshot: StoredSnapshot) -> Result<()> {
-        self.last = Some(snapshot.data.place());
-        let taken = T::of(snapshot)?;
+    /// Adds what is taken of a snapshot that was read. A damaged one is listed as such, or passed over, if that was asked
+    /// for; otherwise it fails the read. If even its place cannot be read, it cannot be listed.
+    pub(crate) fn push(&mut self, place: Option<SnapshotPlace>, read: Result<StoredSnapshot>) -> Result<()> {
+        let taken = match read.and_then(T::of) {
+            Ok(taken) => taken,
+            Err(error) if *error.kind() != ErrorKind::Corrupted => return Err(error),
+            Err(error) => match place.as_ref().and_then(|place| T::damaged(place, &error)) {
+                Some(taken) => taken,
+                None if self.pass_over_damaged => {
+                    let log = place.map(|place| place.log.to_string());
+                    self.damaged.push(Finding { log, position: None, problem: error.to_string() });
+                    return Ok(());
+                }
+                None => return Err(error),
+            },
+        };
+        self.last = place;
         self.bytes += taken.bytes();
         self.found.push(taken);
         Ok(())
@@ -293,6 +297,8 @@ impl<T: Taken> SnapshotPages<T> {
 /// What a page takes of each snapshot.
 pub(crate) trait Taken: Sized {
     fn of(snapshot: StoredSnapshot) -> Result<Self>;
+    /// What there is to say of a damaged one, if anything.
+    fn damaged(place: &SnapshotPlace, error: &Error) -> Option<Self>;
     /// How much of it counts against the bytes of a page.
     fn bytes(&self) -> usize;
 }
@@ -300,6 +306,10 @@ pub(crate) trait Taken: Sized {
 impl Taken for StoredSnapshot {
     fn of(snapshot: StoredSnapshot) -> Result<Self> {
         Ok(snapshot)
+    }
+
+    fn damaged(_: &SnapshotPlace, _: &Error) -> Option<Self> {
+        None
     }
 
     fn bytes(&self) -> usize {
@@ -310,6 +320,10 @@ impl Taken for StoredSnapshot {
 impl Taken for SnapshotInfo {
     fn of(snapshot: StoredSnapshot) -> Result<Self> {
         Self::of(&snapshot)
+    }
+
+    fn damaged(place: &SnapshotPlace, error: &Error) -> Option<Self> {
+        Some(Self::damaged_at(place.clone(), error.to_string()))
     }
 
     fn bytes(&self) -> usize {

@@ -135,6 +135,9 @@ pub struct SnapshotInfo {
     pub is_compressed: bool,
     /// The id of the key with which it is encrypted, if it is.
     pub key: Option<String>,
+    /// What is wrong with it, if it is damaged: then nothing but its place is known, and it cannot be read. It can be
+    /// deleted, or saved anew.
+    pub damage: Option<String>,
 }
 
 impl SnapshotInfo {
@@ -156,6 +159,26 @@ impl SnapshotInfo {
             is_json: header.is_json,
             is_compressed: header.is_compressed,
             key: header.encryption.map(|encryption| encryption.key_id),
+            damage: None,
         })
+    }
+
+    /// What a listing shows of a damaged snapshot, for backends.
+    #[must_use]
+    pub fn damaged_at(place: SnapshotPlace, damage: String) -> Self {
+        let SnapshotPlace { log, subject, at } = place;
+        Self {
+            log,
+            subject,
+            at,
+            schema: None,
+            recorded_at: SystemTime::UNIX_EPOCH,
+            state_bytes: 0,
+            stored_bytes: 0,
+            is_json: false,
+            is_compressed: false,
+            key: None,
+            damage: Some(damage),
+        }
     }
 }

@@ -58,7 +58,7 @@ impl List {
                     subject,
                     at,
                     schema,
-                    time(info.recorded_at),
+                    if info.damage.is_some() { String::new() } else { time(info.recorded_at) },
                     stored(&info),
                 ]);
                 rows += 1;

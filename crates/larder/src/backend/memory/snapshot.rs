@@ -205,10 +205,7 @@ pub(super) fn page<T: Taken>(
         if !request.source.holds(place) || !pages.has_room()? {
             break;
         }
-        match kept.checked() {
-            Ok(snapshot) => pages.push(snapshot)?,
-            Err(error) => pages.pass_over(Some(place.log.to_string()), error)?,
-        }
+        pages.push(Some(place.clone()), kept.checked())?;
     }
     Ok(pages.into_parts())
 }

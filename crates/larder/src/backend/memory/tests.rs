@@ -18,7 +18,7 @@ use crate::{
     limits::Limits,
     query::{AppendCondition, Query, QueryItem},
     query_db::{ItemKey, QueryDbSpec},
-    snapshot::{SnapshotPlace, Subject},
+    snapshot::{SnapshotInfo, SnapshotPlace, Subject},
 };
 
 const DAY: u64 = 24 * 60 * 60 * 1_000_000;
@@ -166,6 +166,8 @@ fn a_damaged_snapshot_is_reported_and_never_returned() {
     let (found, next, damaged) =
         snapshot::page::<StoredSnapshot>(&state, &listing, &Limits::default()).unwrap();
     assert_eq!((found, next, damaged.len()), (vec![], None, 1));
+    let (listed, ..) = snapshot::page::<SnapshotInfo>(&state, &listing, &Limits::default()).unwrap();
+    assert!(listed.len() == 1 && listed[0].damage.is_some(), "{listed:?}");
     assert!(problems(&state)[0].contains("checksum"), "{:?}", problems(&state));
 }
 

@@ -104,6 +104,13 @@ fn read(row: &Row<'_>) -> Result<StoredSnapshot> {
     Ok(snapshot)
 }
 
+/// The place that a row says, whatever else of it is damaged.
+fn place_of(row: &Row<'_>) -> Option<SnapshotPlace> {
+    let (log, kind): (String, String) = (row.get(0).ok()?, row.get(1).ok()?);
+    let subject = Subject::of_kind(&kind, row.get(2).ok()?)?;
+    Some(SnapshotPlace { log: log.into(), subject, at: from_sql(row.get(3).ok()?).ok()? })
+}
+
 /// The newest snapshot that fits.
 pub(super) fn find(shared: &Shared, request: &SnapshotRead) -> Result<Option<StoredSnapshot>> {
     let SnapshotRead { log, subject, before, schema } = request;
@@ -170,17 +177,12 @@ pub(super) fn page<T: Taken>(
         let mut rows = statement.query(bound)?;
         let mut pages = SnapshotPages::new(request, &shared.limits);
         while let Some(row) = rows.next()? {
-            let snapshot = match read(row) {
-                Ok(snapshot) => snapshot,
-                Err(error) => {
-                    pages.pass_over(row.get(0).ok(), error)?;
-                    continue;
-                }
-            };
-            if !request.source.holds(&snapshot.data.place()) || !pages.has_room()? {
+            let (place, snapshot) = (place_of(row), read(row));
+            let is_beyond = place.as_ref().is_some_and(|place| !request.source.holds(place));
+            if is_beyond || !pages.has_room()? {
                 break;
             }
-            pages.push(snapshot)?;
+            pages.push(place, snapshot)?;
         }
         Ok(pages.into_parts())
     })
