@@ -43,6 +43,7 @@ pub use self::task_bucket::{
 };
 pub(crate) use self::task_bucket::{
     END_OF_TIME, ERROR_BYTES, Rows as TaskRows, bucket_checksum, check_row, operate as operate_on_bucket,
+    shortened,
 };
 pub use self::{
     batch_digest::batch_digest,

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::protocol::{ERROR_BYTES, Rows, operate};
+pub(crate) use self::protocol::{ERROR_BYTES, Rows, operate, shortened};
 use crate::{
     error::{Error, Result},
     task_bucket::{ObjectPut, TaskKind},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{event::Position, query::Query};
+use crate::{backend::shortened, event::Position, query::Query};
 
 /// What is known of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +54,16 @@ impl ProjectionInfo {
 pub struct ProjectionFailure {
     /// The event that it could not take.
     pub position: Position,
-    /// What the projector said.
+    /// What the projector said, the first 4 KiB of it.
     pub error: String,
     /// How often it was tried.
     pub attempts: u32,
 }
 
 impl ProjectionFailure {
-    /// A failure, for backends.
+    /// A failure, for backends; of a longer text it keeps the first 4 KiB.
     pub fn new(position: Position, error: impl Into<String>, attempts: u32) -> Self {
-        Self { position, error: error.into(), attempts }
+        Self { position, error: shortened(&error.into()), attempts }
     }
 }
 
@@ -75,21 +75,21 @@ pub struct DeadLetter {
     pub position: Position,
     /// Its type.
     pub event_type: String,
-    /// What the projector said.
+    /// What the projector said, the first 4 KiB of it.
     pub error: String,
     /// When, in microseconds since 1970.
     pub failed_at: u64,
 }
 
 impl DeadLetter {
-    /// A dead letter, for backends.
+    /// A dead letter, for backends; of a longer text it keeps the first 4 KiB.
     pub fn new(
         position: Position,
         event_type: impl Into<String>,
         error: impl Into<String>,
         failed_at: u64,
     ) -> Self {
-        Self { position, event_type: event_type.into(), error: error.into(), failed_at }
+        Self { position, event_type: event_type.into(), error: shortened(&error.into()), failed_at }
     }
 }
 

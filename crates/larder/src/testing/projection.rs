@@ -239,6 +239,21 @@ pub(super) fn pr_02_it_passes_over_into_dead_letters(fixture: &dyn Fixture) -> C
     ended(&store, running)
 }
 
+pub(super) fn pr_02_long_errors_are_kept_in_part(fixture: &dyn Fixture) -> CaseResult {
+    let (store, log, _, projection) = parts(fixture)?;
+    log.append("s", 0, numbered(1)).wait()?;
+    // One byte, then three each: the bound falls inside a character.
+    let failing = |_: &Event, _: &mut ProjectionBatch| Err(format!("!{}", "€".repeat(100_000)).into());
+    refused!(projection.run(&log, Query::all(), failing).wait(), ErrorKind::Projector { .. });
+    let failure = projection.info().wait()?.and_then(|info| info.failure).expect("it is recorded");
+    let running = spawn(&projection.clone().on_failure(FailurePolicy::Skip), &log, failing);
+    waited_after_failure(&projection, Position::new(1))?;
+    let letters = projection.dead_letters().wait()?;
+    let lengths = (failure.error.len(), letters[0].error.len());
+    assert_eq!(lengths, (4_096, 4_096), "as many whole characters as fit into 4 KiB");
+    ended(&store, running)
+}
+
 pub(super) fn pr_02_a_refused_write_fails_its_event_alone(fixture: &dyn Fixture) -> CaseResult {
     let (store, log, counts, projection) = parts(fixture)?;
     log.append("s", 0, numbered(5)).wait()?;

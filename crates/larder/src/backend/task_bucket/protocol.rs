@@ -286,6 +286,7 @@ fn each_dead<R: Rows>(
     }
 }
 
-fn shortened(error: &str) -> String {
+/// As much of an error's text as is stored, in whole characters.
+pub(crate) fn shortened(error: &str) -> String {
     error[..error.floor_char_boundary(ERROR_BYTES)].to_owned()
 }
