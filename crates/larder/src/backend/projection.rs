@@ -88,7 +88,8 @@ pub enum ProjectionOperation {
         /// The rebuild's.
         rebuilt: Position,
     },
-    /// Removes the projection's record: the QueryDbs stay, without an owner. An unknown one is fine.
+    /// Removes the projection's record, and the copies of a rebuild that is under way: the QueryDbs stay, without an
+    /// owner. An unknown one is fine.
     Drop {
         /// The projection.
         projection: Arc<str>,

@@ -256,6 +256,7 @@ macro_rules! __conformance_cases {
                 pr_03_a_request_ends_with_a_failed_rebuild,
                 pr_03_a_requested_rebuild_is_done_by_the_runner,
                 pr_03_a_requested_rebuild_outlives_its_runner,
+                pr_03_dropped_in_a_rebuild_it_leaves_no_copy,
                 pr_03_it_writes_nothing_else,
                 pr_03_others_cannot_write_what_it_owns,
                 pr_04_waiting_ends_when_it_has_come_so_far,

@@ -16,14 +16,14 @@ use crate::{
     error::{BoxError, Error, ErrorKind, Result},
     event::{Event, NewEvent, Position},
     event_log::{EventLog, Expected},
-    operation::Call,
+    operation::{Call, wait},
     projection::{FailurePolicy, Projection, ProjectionBatch, Projector},
     query::{Query, QueryItem},
     query_db::{ChangeKind, Index, ItemQuery, QueryDb, QueryDbSpec},
     store::Store,
     testing::{
         fixture::Fixture,
-        support::{CaseResult, PATIENCE, numbered, orders, refused},
+        support::{CaseResult, PATIENCE, backend, numbered, orders, refused},
     },
 };
 
@@ -367,6 +367,32 @@ pub(super) fn pr_03_a_failed_rebuild_leaves_the_old_one(fixture: &dyn Fixture) -
     assert_eq!(item(&counts, "all")?, json!({ "Counted": 3 }));
     store.close().wait()?;
     Ok(running.join().expect("no panic")?)
+}
+
+pub(super) fn pr_03_dropped_in_a_rebuild_it_leaves_no_copy(fixture: &dyn Fixture) -> CaseResult {
+    let (store, log, counts, projection) = parts(fixture)?;
+    let owner = projection.owns([&counts]);
+    log.append("s", 0, numbered(3)).wait()?;
+    let begun = Arc::new(AtomicU32::new(0));
+    let stuck = owner.rebuild(&log, Query::all(), Stuck(begun.clone()));
+    left_alone(stuck, || begun.load(Ordering::SeqCst) > 0);
+    assert!(has_copy(&store)?, "the rebuild is under way");
+    owner.drop_projection().wait()?;
+    assert!(!has_copy(&store)?, "the copy went with the projection");
+    assert!(counts.info().wait()?.is_some_and(|info| info.owner.is_none()), "the QueryDb stays");
+    // Another may own it, and rebuild it.
+    let next = store.projection("next")?.owns([&counts]);
+    next.rebuild(&log, Query::all(), Counts::new(&counts)).wait()?;
+    assert_eq!(item(&counts, "all")?, json!({ "Counted": 3 }));
+    assert_eq!(store.verify(crate::Progress::default()).wait()?.findings, []);
+    Ok(())
+}
+
+/// Whether the copy that a rebuild of `Counts` fills is there.
+fn has_copy(store: &Store) -> Result<bool> {
+    let backend = backend(store)?;
+    let copy = wait(backend.query_db_info("Counts~rebuild".into()))?;
+    Ok(copy.is_some())
 }
 
 pub(super) fn pr_03_a_requested_rebuild_is_done_by_the_runner(fixture: &dyn Fixture) -> CaseResult {

@@ -162,6 +162,7 @@ impl Transaction<'_> {
             }
             ProjectionOperation::Drop { projection } => {
                 if let Some(state) = self.projections.remove(&projection) {
+                    self.drop_copies(&state.info);
                     self.own(&projection, &state.info.owns, &[])?;
                 }
             }
@@ -198,6 +199,15 @@ impl Transaction<'_> {
             self.query_db_or_new(&copy).set_owner(Some(projection.to_string()));
         }
         Ok(())
+    }
+
+    /// Drops what a rebuild that is under way has filled so far.
+    fn drop_copies(&mut self, info: &ProjectionInfo) {
+        if info.rebuild.is_some() {
+            for name in &info.owns {
+                self.query_db_or_new(&format!("{name}{REBUILD_SUFFIX}").into()).clear();
+            }
+        }
     }
 
     fn finish_rebuild(&mut self, projection: &Arc<str>, expected: Position, rebuilt: Position) -> Result<()> {

@@ -306,8 +306,19 @@ impl Writer {
         self.store_record(projection, &record)
     }
 
+    /// Drops what a rebuild that is under way has filled so far.
+    fn drop_copies(&mut self, record: &Record) -> Result<(), Failure> {
+        if record.rest.rebuild.is_some() {
+            for name in &record.rest.owns {
+                self.drop_copy(name)?;
+            }
+        }
+        Ok(())
+    }
+
     fn drop_projection(&mut self, projection: &Arc<str>) -> Result<(), Failure> {
         let Some(record) = Record::find(&self.connection, projection)? else { return Ok(()) };
+        self.drop_copies(&record)?;
         for name in &record.rest.owns {
             self.set_owner(&name.as_str().into(), None)?;
         }

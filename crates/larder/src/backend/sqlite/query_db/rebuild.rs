@@ -70,6 +70,11 @@ impl Writer {
         known.row.store(connection).written()
     }
 
+    /// Drops the copy of a QueryDb, if there is one.
+    pub(in crate::backend::sqlite) fn drop_copy(&mut self, name: &str) -> Result<(), Failure> {
+        self.clear_query_db(&copy_of(name))
+    }
+
     /// Puts a copy in the place of its QueryDb: it takes its name and its table's name over, and its number is the
     /// QueryDb's from then on. The other number is kept for the next copy.
     pub(in crate::backend::sqlite) fn take_copy_over(&mut self, name: &Arc<str>) -> Result<(), Failure> {
