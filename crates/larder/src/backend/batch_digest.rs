@@ -199,6 +199,7 @@ impl Targets {
             ProjectionOperation::RequestRebuild { projection } => ("request rebuild", projection),
             ProjectionOperation::BeginRebuild { projection } => ("begin rebuild", projection),
             ProjectionOperation::FinishRebuild { projection, .. } => ("finish rebuild", projection),
+            ProjectionOperation::AbandonRebuild { projection, .. } => ("abandon rebuild", projection),
             ProjectionOperation::Drop { projection } => ("drop projection", projection),
         };
         self.target(kind, &[projection]);

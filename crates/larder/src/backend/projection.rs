@@ -88,6 +88,14 @@ pub enum ProjectionOperation {
         /// The rebuild's.
         rebuilt: Position,
     },
+    /// Gives a rebuild up: drops its copies. `Conflict` if none is under way, or its checkpoint is not where it is expected:
+    /// then it is another's.
+    AbandonRebuild {
+        /// The projection.
+        projection: Arc<str>,
+        /// The rebuild's checkpoint.
+        rebuilt: Position,
+    },
     /// Removes the projection's record, and the copies of a rebuild that is under way: the QueryDbs stay, without an
     /// owner. An unknown one is fine.
     Drop {

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     backend::{Operation, ProjectionOperation},
     error::{Error, ErrorKind, Result},
+    event::Position,
     event_log::EventLog,
     operation::Call,
     query::Query,
@@ -43,7 +44,37 @@ pub(super) async fn rebuild_with(
     let name = projection.projection.clone();
     let begin = ProjectionOperation::BeginRebuild { projection: name.clone() };
     commit(&*backend, vec![Operation::Projection(begin)]).await?;
+    let mut reached = Position::START;
+    let filled = fill_and_swap(projection, log, query, projector, &mut reached).await;
+    if filled.is_err() {
+        // Whatever it says: the rebuild's own error tells more. Another's rebuild is somewhere else, and stays.
+        let abandon = ProjectionOperation::AbandonRebuild { projection: name, rebuilt: reached };
+        drop(commit(&*backend, vec![Operation::Projection(abandon)]).await);
+    }
+    filled
+}
+
+/// Fills the copies and swaps; tells in any case how far the rebuild's checkpoint has come.
+async fn fill_and_swap(
+    projection: &Projection,
+    log: &EventLog,
+    query: &Query,
+    projector: &mut impl Projector,
+    reached: &mut Position,
+) -> Result<()> {
     let mut runner = Runner::new(projection, log, query, Target::Copies).await?;
+    let ended = catch_up_and_swap(projection, &mut runner, projector).await;
+    *reached = runner.checkpoint;
+    ended
+}
+
+async fn catch_up_and_swap(
+    projection: &Projection,
+    runner: &mut Runner<'_>,
+    projector: &mut impl Projector,
+) -> Result<()> {
+    let backend = projection.store.backend().await?;
+    let name = &projection.projection;
     loop {
         while runner.turn(projector).await? == Turn::More {}
         let rebuilt = runner.seen;

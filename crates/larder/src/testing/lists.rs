@@ -250,6 +250,7 @@ macro_rules! __conformance_cases {
                 pr_02_it_stops_before_a_failing_event,
                 pr_02_it_tries_again,
                 pr_02_long_errors_are_kept_in_part,
+                pr_03_a_failed_rebuild_leaves_nothing,
                 pr_03_a_failed_rebuild_leaves_the_old_one,
                 pr_03_a_rebuild_over_compacted_history_must_be_allowed,
                 pr_03_a_rebuild_replaces_everything_at_once,

@@ -369,6 +369,19 @@ pub(super) fn pr_03_a_failed_rebuild_leaves_the_old_one(fixture: &dyn Fixture) -
     Ok(running.join().expect("no panic")?)
 }
 
+pub(super) fn pr_03_a_failed_rebuild_leaves_nothing(fixture: &dyn Fixture) -> CaseResult {
+    let (store, log, counts, projection) = parts(fixture)?;
+    let owner = projection.owns([&counts]);
+    log.append("s", 0, numbered(3)).wait()?;
+    let failing = Some(("Counted", Arc::new(AtomicU32::new(u32::MAX))));
+    let rebuilt = owner.rebuild(&log, Query::all(), Counts { failing, ..Counts::new(&counts) }).wait();
+    refused!(rebuilt, ErrorKind::Projector { .. });
+    let info = owner.info().wait()?.expect("it is registered");
+    assert!(info.rebuild.is_none() && info.failure.is_some(), "{info:?}");
+    assert!(!has_copy(&store)?, "the copy is gone");
+    Ok(())
+}
+
 pub(super) fn pr_03_dropped_in_a_rebuild_it_leaves_no_copy(fixture: &dyn Fixture) -> CaseResult {
     let (store, log, counts, projection) = parts(fixture)?;
     let owner = projection.owns([&counts]);

@@ -160,6 +160,13 @@ impl Transaction<'_> {
             ProjectionOperation::FinishRebuild { projection, expected, rebuilt } => {
                 self.finish_rebuild(&projection, expected, rebuilt)?;
             }
+            ProjectionOperation::AbandonRebuild { projection, rebuilt } => {
+                let info = &mut self.projections.known(&projection)?.info;
+                check(rebuilt, info.rebuild.ok_or_else(no_rebuild)?)?;
+                let before = info.clone();
+                info.rebuild = None;
+                self.drop_copies(&before);
+            }
             ProjectionOperation::Drop { projection } => {
                 if let Some(state) = self.projections.remove(&projection) {
                     self.drop_copies(&state.info);

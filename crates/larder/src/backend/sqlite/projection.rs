@@ -232,6 +232,13 @@ impl Writer {
             ProjectionOperation::FinishRebuild { projection, expected, rebuilt } => {
                 self.finish_rebuild(projection, *expected, *rebuilt)?;
             }
+            ProjectionOperation::AbandonRebuild { projection, rebuilt } => {
+                let mut record = self.record(projection)?;
+                check(*rebuilt, record.rest.rebuild.ok_or_else(no_rebuild)?)?;
+                self.drop_copies(&record)?;
+                record.rest.rebuild = None;
+                self.store_record(projection, &record)?;
+            }
             ProjectionOperation::Drop { projection } => self.drop_projection(projection)?,
         }
         Ok(Outcome::Done)
