@@ -13,4 +13,5 @@ pub mod faults;
 pub mod images;
 pub mod kill;
 pub mod ledger;
+pub mod reading;
 pub mod step;

@@ -8,7 +8,9 @@ use larder_crash::{
     child::{self, ChildOptions, Chore},
     faults,
     faulty::{Kind, Way},
-    flips, fresh_seed, images, kill, kv, projections,
+    flips, fresh_seed, images, kill, kv,
+    kv::reading::Checksums,
+    projections,
 };
 
 /// Tries to make a Larder store lose or garble what it acknowledged.
@@ -224,7 +226,8 @@ fn run(harness: Harness) -> Result<(), Failure> {
             println!("{:#?}", kv::faults::run(&kv::faults::Options::new(announced(seed), rounds))?);
         }
         Harness::KvDamage { rounds, every, seed } => {
-            let options = kv::damage::Options { seed: announced(seed), rounds, every };
+            let options =
+                kv::damage::Options { seed: announced(seed), rounds, every, checksums: Checksums::Compared };
             println!("{:#?}", kv::damage::run(&options)?);
         }
         Harness::KvChild { path, seed, next, buffered, answers_early } => {

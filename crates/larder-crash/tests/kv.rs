@@ -2,7 +2,7 @@
 
 use larder_crash::{
     Failure, Promise, fresh_seed,
-    kv::{damage, faults, images, kill},
+    kv::{damage, faults, images, kill, reading::Checksums},
     trace::Syncs,
 };
 
@@ -59,11 +59,22 @@ fn a_disk_that_skips_syncs_and_fails_is_caught() {
 
 #[test]
 fn a_file_is_cut_and_flipped_at_every_byte() {
-    let options = damage::Options { seed: announced(), rounds: 4, every: 1 };
+    let options = damage::Options { seed: announced(), rounds: 4, every: 1, checksums: Checksums::Compared };
     let report = damage::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report:?}");
     assert!(report.cut > 20_000 && report.flipped > 20_000, "{report:?}");
     assert!(report.corrupted > 5_000 && report.torn > 2_000, "{report:?}");
+}
+
+#[test]
+fn a_reader_that_trusts_checksums_is_caught() {
+    let options = damage::Options { seed: 1, rounds: 1, every: 7, checksums: Checksums::Trusted };
+    match damage::run(&options) {
+        Err(Failure::Violated { violation, .. }) => {
+            assert!(matches!(violation.promise, Promise::Truthful | Promise::NothingGarbled), "{violation}");
+        }
+        other => panic!("not caught: {other:?}"),
+    }
 }
 
 #[test]

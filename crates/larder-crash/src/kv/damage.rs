@@ -1,15 +1,8 @@
-//! A file that is cut, or flipped, at every byte, against a reading of it that knows nothing of the client's.
+//! A file that is cut, or flipped, at every byte, against a [reading](super::reading) of it that shares no code with the client's.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use larder_kv::{
-    Client, ErrorKind,
-    wal::{
-        frame::{Found, parse},
-        header::{HEADER_BYTES, Header, Identity},
-        record::{RecordKind, decode},
-    },
-};
+use larder_kv::{Client, ErrorKind};
 
 use crate::{
     failure::Failure,
@@ -17,6 +10,7 @@ use crate::{
         disk::RecordingDisk,
         images::{Files, WAL, check_cut, client_options},
         ledger::unusable,
+        reading::{Checksums, Reading, read},
         step::{State, Step},
     },
     random::Random,
@@ -33,6 +27,8 @@ pub struct Options {
     pub rounds: u32,
     /// Damages only every so-manieth byte.
     pub every: usize,
+    /// How the second reading takes checksums.
+    pub checksums: Checksums,
 }
 
 /// What a run has seen.
@@ -61,7 +57,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
         let place = |what: String| format!("seed {}, round {round}, {what}", options.seed);
         for length in (0..bytes.len()).step_by(options.every) {
             let cut = &bytes[..length];
-            let checked = if length == 0 { Ok(()) } else { check(cut, &mut report) };
+            let checked = if length == 0 { Ok(()) } else { check(cut, options.checksums, &mut report) };
             checked.map_err(|found| Failure::from(found).at(&place(format!("cut at {length}"))))?;
             report.cut += 1;
         }
@@ -69,7 +65,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
             let pattern = [0x01, 0x80, 0xff, 0x24][round as usize % 4];
             let mut flipped = bytes.clone();
             flipped[at] ^= pattern;
-            let checked = check(&flipped, &mut report);
+            let checked = check(&flipped, options.checksums, &mut report);
             checked.map_err(|found| {
                 Failure::from(found).at(&place(format!("byte {at} flipped by {pattern:#04x}")))
             })?;
@@ -106,34 +102,23 @@ fn open(disk: &RecordingDisk) -> Result<Client, Violation> {
     Client::open(client_options(disk)).wait().map_err(|error| unusable("open", &error))
 }
 
-/// What a file has to be taken for.
-#[derive(Debug, PartialEq, Eq)]
-enum Expected {
-    /// These entries, from so many frames.
-    Contents(State, u64),
-    /// Corruption at this offset.
-    Corrupted(u64),
-    /// Corruption of the header, or another format.
-    NoHeader,
-}
-
 /// Opens the file and compares it; then writes to it, and opens it again.
-fn check(bytes: &[u8], report: &mut Report) -> Result<(), Violation> {
+fn check(bytes: &[u8], checksums: Checksums, report: &mut Report) -> Result<(), Violation> {
     let files = Files::from([(PathBuf::from(WAL), bytes.to_vec())]);
     let disk = RecordingDisk::new(Syncs::Recorded, &files);
     let opened = Client::open(client_options(&disk)).wait();
-    let client = match (expected(bytes), opened) {
-        (Expected::NoHeader, Err(error))
+    let client = match (read(bytes, checksums), opened) {
+        (Reading::NoHeader, Err(error))
             if matches!(error.kind(), ErrorKind::Corrupted { .. } | ErrorKind::Incompatible) =>
         {
             report.corrupted += 1;
             return unchanged(&disk, &files);
         }
-        (Expected::Corrupted(offset), Err(error)) if *error.kind() == (ErrorKind::Corrupted { offset }) => {
+        (Reading::Corrupted(offset), Err(error)) if *error.kind() == (ErrorKind::Corrupted { offset }) => {
             report.corrupted += 1;
             return unchanged(&disk, &files);
         }
-        (Expected::Contents(state, frames), Ok(client)) => {
+        (Reading::Contents(state, frames), Ok(client)) => {
             compare(&client, &state)?;
             if client.recovery().frames != frames {
                 let what = format!("{frames} sound frames, the report says {:?}", client.recovery());
@@ -177,32 +162,4 @@ fn compare(client: &Client, state: &State) -> Result<(), Violation> {
     }
     let keys: Vec<_> = found.keys().collect();
     Err(Violation::of(Promise::NothingGarbled, format!("the sound frames do not add up to {keys:?}")))
-}
-
-/// Reads the file as `docs/formats/kv-wal.md` tells, in the plainest way.
-fn expected(bytes: &[u8]) -> Expected {
-    let page = &bytes[..bytes.len().min(HEADER_BYTES)];
-    let Ok((_, identity)) = Header::decode(page) else { return Expected::NoHeader };
-    let (mut at, mut frames, mut state) = (HEADER_BYTES, 0, State::new());
-    while let Some(Found::Frame(frame)) = frame_at(bytes, identity, at) {
-        for record in decode(frame.records, at as u64).flatten() {
-            // One author, so the later write is the greater one.
-            let key = String::from_utf8_lossy(record.key).into_owned();
-            match record.kind {
-                RecordKind::Put => drop(state.insert(key, Some(record.value.to_vec()))),
-                RecordKind::Remove => drop(state.insert(key, None)),
-                _ => {}
-            }
-        }
-        frames += 1;
-        at += frame.file_bytes;
-    }
-    let vouched = (at..bytes.len()).step_by(8).any(|later| {
-        matches!(frame_at(bytes, identity, later), Some(Found::Frame(frame)) if frame.durable_through > at as u64)
-    });
-    if vouched { Expected::Corrupted(at as u64) } else { Expected::Contents(state, frames) }
-}
-
-fn frame_at(bytes: &[u8], identity: Identity, at: usize) -> Option<Found<'_>> {
-    Some(parse(bytes.get(at..)?, identity, at as u64))
 }
