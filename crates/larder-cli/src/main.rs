@@ -11,6 +11,7 @@ mod interrupt;
 mod query_syntax;
 mod stopwatch;
 mod ui;
+mod whole_file;
 
 use std::{env, io::Write, process};
 

@@ -1,20 +1,18 @@
 //! `larder export`: everything as JSON Lines, to come back with `larder import --native`.
 
 use std::{
-    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
 use larder::{ErrorKind, Store, TransferOptions, Transferred, TransferredProjection, TransferredTaskBucket};
 use serde_json::{Value, json};
 
 use crate::{
     context::Context,
     exit_code::ExitCode,
-    failure::Failure,
     ui::{Part, Unit, counted},
+    whole_file::write_whole_file,
 };
 
 /// Writes logs, snapshots, QueryDbs, task buckets and projections as JSON Lines
@@ -37,7 +35,7 @@ impl Export {
             self.write(context, &store, io::stdout())?;
             return Ok(ExitCode::Success);
         };
-        let exported = self.write_file(context, &store, file)?;
+        let exported = write_whole_file(file, |out| self.write(context, &store, out))?;
         let result = json!({
             "file": file.display().to_string(),
             "events": exported.events(),
@@ -83,31 +81,6 @@ impl Export {
             context.existing_log(store, log)?;
         }
         Err(error.into())
-    }
-
-    /// Writes beside the file first: it is whole, or it is not there.
-    fn write_file(&self, context: &Context, store: &Store, file: &Path) -> anyhow::Result<Transferred> {
-        if file.exists() {
-            let message = format!("`{}` is there already", file.display());
-            return Err(Failure::new(ExitCode::AlreadyExists, message)
-                .hint("give a new name, or remove it")
-                .into());
-        }
-        let mut name = file.as_os_str().to_owned();
-        name.push(".part");
-        let part = PathBuf::from(name);
-        let cannot = |path: &Path| format!("cannot write `{}`", path.display());
-        let written = File::create(&part).with_context(|| cannot(&part)).and_then(|out| {
-            let to_sync = out.try_clone().with_context(|| cannot(&part))?;
-            let exported = self.write(context, store, out)?;
-            to_sync.sync_all().with_context(|| cannot(&part))?;
-            fs::rename(&part, file).with_context(|| cannot(file))?;
-            Ok(exported)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&part);
-        }
-        written
     }
 }
 

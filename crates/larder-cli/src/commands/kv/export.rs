@@ -2,20 +2,18 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
     io::BufWriter,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::place::{Place, bytes_of};
 use crate::{
     context::Context,
     exit_code::ExitCode,
-    failure::Failure,
     ui::{Part, counted},
+    whole_file::write_whole_file,
 };
 
 /// Writes keys and values as JSON Lines, to come back with `larder kv import`
@@ -36,21 +34,7 @@ impl Export {
             context.ui.raw(|out| client.export(prefix, out).map(drop).map_err(std::io::Error::other))?;
             return Ok(ExitCode::Success);
         };
-        if file.exists() {
-            let failure =
-                Failure::new(ExitCode::AlreadyExists, format!("`{}` is there already", file.display()));
-            return Err(failure.hint("name another file, or remove this one first").into());
-        }
-        // Beside it first: it is whole, or it is not there.
-        let part = file.with_extension("part");
-        let exported = (|| {
-            let out = File::create(&part).with_context(|| format!("cannot write `{}`", part.display()))?;
-            let exported = client.export(prefix, BufWriter::new(&out))?;
-            out.sync_all()?;
-            fs::rename(&part, file)?;
-            anyhow::Ok(exported)
-        })()
-        .inspect_err(|_| drop(fs::remove_file(&part)))?;
+        let exported = write_whole_file(file, |out| Ok(client.export(prefix, BufWriter::new(out))?))?;
         client.close().wait()?;
         let shown = file.display().to_string();
         context.ui.result(&json!({ "file": shown, "entries": exported.entries }), |ui| {
