@@ -3,7 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::{fs, path::PathBuf, sync::Arc, thread, time::Duration};
+mod place;
+mod slow_disk;
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{self, Command, Stdio},
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 use larder_kv::{
     Client, ClientOptions, Error, ErrorKind, Hlc, Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, ManualClock, Result,
@@ -14,57 +25,8 @@ use larder_kv::{
         record::{self, Record, RecordKind},
     },
 };
-use tempfile::TempDir;
 
-/// A folder with a file that is not there yet.
-struct Place {
-    folder: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { folder: TempDir::new().unwrap() }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("data/node-a.wal")
-    }
-
-    fn options(&self) -> ClientOptions {
-        ClientOptions::persistent("node-a", self.path())
-    }
-
-    fn open(&self) -> Client {
-        Client::open(self.options()).wait().unwrap()
-    }
-
-    fn refused(&self) -> Error {
-        Client::open(self.options()).wait().unwrap_err()
-    }
-
-    /// A closed file with these values under `k0`, `k1`, …, a frame each; answers where each frame starts.
-    fn with_frames(&self, values: &[&str]) -> Vec<usize> {
-        let client = self.open();
-        for (n, value) in values.iter().enumerate() {
-            client.put(format!("k{n}"), *value).wait().unwrap();
-        }
-        client.close().wait().unwrap();
-        let (bytes, mut offsets) = (fs::read(self.path()).unwrap(), Vec::new());
-        let (_, identity) = Header::decode(&bytes).unwrap();
-        let mut at = HEADER_BYTES;
-        while let Found::Frame(frame) = parse(&bytes[at..], identity, at as u64) {
-            offsets.push(at);
-            at += frame.file_bytes;
-        }
-        offsets
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = fs::read(self.path()).unwrap();
-        change(&mut bytes);
-        fs::write(self.path(), bytes).unwrap();
-    }
-}
+use self::{place::Place, slow_disk::SlowDisk};
 
 fn memory() -> Client {
     Client::open(ClientOptions::memory_only("node-a")).wait().unwrap()
@@ -273,6 +235,50 @@ fn kv_03_concurrent_callers_all_get_their_answer() -> Result<()> {
 }
 
 #[test]
+fn kv_03_concurrent_callers_share_syncs() -> Result<()> {
+    let place = Place::new();
+    let disk = Arc::new(SlowDisk::default());
+    let mut options = place.options();
+    options.disk = disk.clone();
+    let client = Client::open(options).wait()?;
+    let before = disk.syncs.load(Ordering::Relaxed);
+    thread::scope(|scope| {
+        for writer in 0..16 {
+            let client = &client;
+            scope.spawn(move || {
+                for n in 0..10 {
+                    let put = client.put(format!("{writer}/{n}"), "v");
+                    let result = if writer % 2 == 0 { put.wait() } else { larder_kv::wait(put) };
+                    result.unwrap();
+                }
+            });
+        }
+    });
+    let syncs = disk.syncs.load(Ordering::Relaxed) - before;
+    assert!(syncs < 160 / 3, "{syncs} syncs for 160 puts");
+    client.close().wait()
+}
+
+#[test]
+fn kv_03_a_durable_put_is_synced_and_a_buffered_one_is_not() -> Result<()> {
+    let place = Place::new();
+    let disk = Arc::new(SlowDisk::default());
+    for (preset, each) in [(ClientOptions::persistent as fn(_, _) -> _, 1), (ClientOptions::fast, 0)] {
+        let mut options: ClientOptions = preset("node-a", place.path());
+        options.disk = disk.clone();
+        let client = Client::open(options).wait()?;
+        client.put("room", "is made").wait()?;
+        let before = disk.syncs.load(Ordering::Relaxed);
+        (0..5).try_for_each(|n| client.put(n.to_string(), "v").wait())?;
+        assert_eq!(disk.syncs.load(Ordering::Relaxed) - before, 5 * each);
+        client.flush().wait()?;
+        assert_eq!(disk.syncs.load(Ordering::Relaxed) - before, 5 * each + 1);
+        client.close().wait()?;
+    }
+    Ok(())
+}
+
+#[test]
 fn kv_03_buffered_writes_reach_the_file_by_flush_and_close() -> Result<()> {
     let place = Place::new();
     let options = ClientOptions::fast("node-a", place.path());
@@ -342,10 +348,38 @@ fn kv_04_repair_saves_what_is_sound() -> Result<()> {
 fn kv_05_one_client_holds_the_file() -> Result<()> {
     let place = Place::new();
     let client = place.open();
-    assert_eq!(*place.refused().kind(), ErrorKind::Locked { pid: Some(std::process::id()) });
-    assert!(place.refused().to_string().contains(&std::process::id().to_string()));
+    assert_eq!(*place.refused().kind(), ErrorKind::Locked { pid: Some(process::id()) });
+    assert!(place.refused().to_string().contains(&process::id().to_string()));
     client.close().wait()?;
     place.open().close().wait()
+}
+
+/// The name of a file that this process is to hold until its input ends.
+const HOLD: &str = "LARDER_TEST_HOLD";
+
+#[test]
+fn kv_05_another_process_holds_the_file() {
+    if let Some(path) = env::var_os(HOLD) {
+        let client = Client::open(ClientOptions::persistent("node-a", path)).wait().unwrap();
+        println!("\nheld");
+        std::io::stdin().lines().for_each(drop);
+        return client.close().wait().unwrap();
+    }
+    let place = Place::new();
+    let mut holder = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "kv_05_another_process_holds_the_file"])
+        .env(HOLD, place.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap() == "held"));
+    assert_eq!(*place.refused().kind(), ErrorKind::Locked { pid: Some(holder.id()) });
+    drop(holder.stdin.take());
+    said.for_each(drop);
+    assert!(holder.wait().unwrap().success());
+    place.open().close().wait().unwrap();
 }
 
 #[test]
