@@ -64,11 +64,12 @@ impl Batch {
         self.len() == 0
     }
 
-    /// The writes as one: await it, or wait on it. An empty batch does nothing.
+    /// The writes as one: await it, or wait on it. An empty batch writes nothing, and is done when
+    /// everything before it is.
     ///
     /// # Errors
     /// `InvalidArgument`, `TooLarge` (key, value, or the whole beyond 128 MiB), and those of [`Write`]. Nothing
-    /// was written then.
+    /// was written then, except after `CommitUnknown`.
     pub fn commit(self) -> Write {
         Write::new(self.shared, self.ops.map(Ops::Many))
     }

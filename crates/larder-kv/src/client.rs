@@ -78,8 +78,9 @@ impl Client {
     /// the file is of another format, a newer version or another node; `Corrupted` says where; `Io`, `Full`.
     pub fn open(options: ClientOptions) -> Call<Self> {
         Call::new(async move {
-            let core = on_thread("larder-kv-open", move || open::open(options)).await?;
-            Ok(Self { shared: Arc::new(Shared { core }) })
+            // Whoever gives up waiting drops the answer, and that closes the client.
+            let open = move || Ok(Self { shared: Arc::new(Shared { core: open::open(options)? }) });
+            on_thread("larder-kv-open", open).await
         })
     }
 
@@ -179,7 +180,8 @@ impl Client {
     /// Writes the file anew, with nothing but what is needed. Reads and writes go on meanwhile.
     ///
     /// # Errors
-    /// `Full`, `Io` and `Corrupted`: the old file is still in use. `Poisoned`, `Closed`.
+    /// `Full`, `Io` and `Corrupted`: the old file is still in use. `CommitUnknown` if the new file could not be put in
+    /// its place for sure: open it again. `Poisoned`, `Closed`.
     pub fn compact(&self) -> Call<()> {
         let shared = self.shared.clone();
         Call::new(async move {
@@ -188,10 +190,12 @@ impl Client {
         })
     }
 
-    /// Flushes, gives the file free, and refuses all calls from then on. A client that is closed already is fine.
+    /// Flushes, gives the file free, and refuses all calls from then on. Closing a client that is closed, or is being
+    /// closed, answers what the first close did, once it is done.
     ///
     /// # Errors
-    /// `CommitUnknown` if flushing fails; `Poisoned` if an earlier write has failed. The file is free all the same.
+    /// `Full` if there is no space for what was buffered: the client stays open, and can be closed once there is room.
+    /// `CommitUnknown` if flushing fails; `Poisoned` if an earlier write has failed: the file is free all the same.
     pub fn close(&self) -> Call<()> {
         let shared = self.shared.clone();
         Call::new(async move { on_thread("larder-kv-close", move || open::close(&shared.core)).await })
@@ -270,7 +274,10 @@ pub(crate) struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Err(error) = open::close(&self.core) {
+        if self.core.check_open().is_err() {
+            return; // Closed, and whoever did it has the answer.
+        }
+        if let Err(error) = open::close_anyway(&self.core) {
             tracing::error!(%error, "a client was dropped and could not be closed");
         }
     }

@@ -13,6 +13,7 @@ mod tests;
 use std::{
     sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     thread,
+    time::Duration,
 };
 
 use larder_runtime::Stopwatch;
@@ -35,6 +36,8 @@ use crate::{
 const PIECE_BYTES: usize = 4 << 20;
 /// The same, where writes do not wait for it.
 const BUFFERED_PIECE_BYTES: usize = 256 << 10;
+/// How often they are synced all the same: damage to what is older is found, and not taken for the end of the file.
+const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Writes that wait for a commit.
 #[derive(Debug, Default)]
@@ -180,6 +183,16 @@ impl Core {
         }
         queue.gathering = false;
         std::mem::take(&mut queue.waiting)
+    }
+
+    /// Syncs what was written, so that later frames vouch for it.
+    fn sync_now(&self) -> Result<()> {
+        let stage = lock(&self.stage);
+        let sync = lock(&self.sync);
+        let written = stage.wal.as_ref().map_or(0, Writer::written);
+        drop(stage);
+        let is_due = written > sync.durable.load(Ordering::Acquire);
+        if is_due { self.sync(&sync, written) } else { Ok(()) }
     }
 
     fn sync_written(&self, sync: &SyncStage, group: &mut Group, written: u64) -> Result<()> {
@@ -339,9 +352,11 @@ impl Core {
         Ok(())
     }
 
-    /// Gives what was written to the operating system every now and then, until the client is closed.
+    /// Gives what was written to the operating system every now and then, and to the disk less often, until the client
+    /// is closed.
     pub(crate) fn flush_now_and_then(&self) {
         let (stopping, changed) = &self.stopping;
+        let mut synced = Stopwatch::start();
         let mut stop = lock(stopping);
         while !*stop {
             let waited = changed.wait_timeout(stop, self.options.flush_interval);
@@ -352,6 +367,11 @@ impl Core {
             }
             if let Err(error) = self.write_out(&mut lock(&self.stage)) {
                 tracing::warn!(%error, "writes stay in memory");
+            } else if synced.elapsed() >= SYNC_INTERVAL {
+                if let Err(error) = self.sync_now() {
+                    tracing::error!(%error, "what was buffered could not be synced");
+                }
+                synced = Stopwatch::start();
             }
             stop = lock(stopping);
         }

@@ -10,7 +10,7 @@ use crate::{
     core::{Core, Stage, beside, lock},
     error::{Error, ErrorKind, Result},
     io::{DiskFile, OpenFile},
-    open::folder,
+    open::{folder, lock_names},
     wal::{
         header::{HEADER_BYTES, Header, Identity},
         reader::{FrameReader, Step},
@@ -153,6 +153,7 @@ fn written(core: &Core, stage: &mut Stage) -> Result<u64> {
 fn rewrite(core: &Core, old: &Old, path: &Path) -> Result<()> {
     let header = Header { generation: old.header.generation + 1, ..old.header.clone() };
     let file = core.options.disk.open(path, OpenFile::Empty).map_err(Error::io)?;
+    lock_names(&*file)?;
     let mut new = NewFile::begin(file, &header)?;
     new.push(&old.vector)?;
     write_entries(core, &mut new)?;

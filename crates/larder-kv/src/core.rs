@@ -56,6 +56,8 @@ pub(crate) struct Core {
     /// Held while the client is open.
     pub(crate) file_lock: Mutex<Option<Box<dyn DiskLock>>>,
     pub(crate) closed: AtomicBool,
+    /// What came of closing; held while that goes on.
+    pub(crate) answer_of_close: Mutex<Option<Result<()>>>,
     failure: Failure,
 }
 
@@ -135,6 +137,7 @@ impl Core {
             threads: Mutex::default(),
             file_lock: Mutex::new(parts.file_lock),
             closed: AtomicBool::new(false),
+            answer_of_close: Mutex::default(),
             failure: Failure::default(),
         }
     }

@@ -23,7 +23,8 @@ use crate::{
 /// Reads the changes that other processes write to a file, without its lock: for tools that look on.
 ///
 /// It sees what was written, whether or not it is durable yet. A write that is superseded before a compaction may
-/// be left out; the latest of each key never is.
+/// be left out; the latest of each key never is. When other data takes the file's place (after a repair, or because the
+/// file was begun anew), everything in it is new.
 ///
 /// ```
 /// use larder_kv::{Client, ClientOptions, Follow};
@@ -49,6 +50,8 @@ pub struct Follow {
     offset: u64,
     /// The highest number seen of each author.
     seen: HashMap<u32, u64>,
+    /// What is to be reported once the changes before it were.
+    failed: Option<Error>,
 }
 
 impl Follow {
@@ -60,8 +63,9 @@ impl Follow {
         let path = path.as_ref().to_owned();
         let (file, header, identity) = open(&path)?;
         let offset = HEADER_BYTES as u64;
-        let mut follow = Self { path, file, header, identity, offset, seen: HashMap::new() };
-        follow.read_on()?;
+        let (seen, failed) = (HashMap::new(), None);
+        let mut follow = Self { path, file, header, identity, offset, seen, failed };
+        follow.read_on(&mut Vec::new())?;
         Ok(follow)
     }
 
@@ -74,27 +78,54 @@ impl Follow {
     /// The changes since the last look, in the order in which they were written; none if there are none yet.
     ///
     /// # Errors
-    /// `Io`; `Incompatible` if another node's file has taken this one's place.
+    /// `Io`; `Corrupted` and `Incompatible` for what cannot be read, or if another node's file has taken this one's
+    /// place. Changes that came before it are answered first.
     pub fn poll(&mut self) -> Result<Vec<Change>> {
-        let mut changes = self.read_on()?;
-        // After a compaction, the rest is in the file that has taken the place of this one.
-        let (file, header, identity) = open(&self.path)?;
-        if header != self.header {
-            if header.node_id != self.header.node_id {
-                return Err(Error::incompatible(format!("the file of node `{}`", header.node_id)));
-            }
-            (self.file, self.header, self.identity) = (file, header, identity);
-            self.offset = HEADER_BYTES as u64;
-            changes.append(&mut self.read_on()?);
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut changes = Vec::new();
+        match self.look(&mut changes) {
+            Err(error) if changes.is_empty() => return Err(error),
+            result => self.failed = result.err(),
         }
         Ok(changes)
     }
 
+    fn look(&mut self, changes: &mut Vec<Change>) -> Result<()> {
+        self.read_on(changes)?;
+        // After a compaction, the rest is in the file that has taken the place of this one.
+        let (file, header, identity) = open(&self.path)?;
+        if header == self.header {
+            return Ok(());
+        }
+        if header.node_id != self.header.node_id {
+            return Err(Error::incompatible(format!("the file of node `{}`", header.node_id)));
+        }
+        if header.epoch != self.header.epoch {
+            // Other data, whose numbers were given out anew.
+            self.seen.clear();
+        }
+        (self.file, self.header, self.identity) = (file, header, identity);
+        self.offset = HEADER_BYTES as u64;
+        self.read_on(changes)
+    }
+
     /// Reads to the end of what is there.
-    fn read_on(&mut self) -> Result<Vec<Change>> {
+    fn read_on(&mut self, changes: &mut Vec<Change>) -> Result<()> {
+        let mut found = BTreeMap::new();
+        let result = self.read_frames(&mut found);
+        for (author, seq) in found.keys() {
+            self.seen.insert(*author, *seq);
+        }
+        changes.extend(found.into_values());
+        result
+    }
+
+    /// Reads changes by author and number: a compacted file holds its entries by key, and the latest of them twice.
+    fn read_frames(&mut self, found: &mut BTreeMap<(u32, u64), Change>) -> Result<()> {
         let limit = self.file.len().map_err(Error::io)?.max(self.offset);
         let mut reader = FrameReader::new(&*self.file, self.identity, self.offset, limit);
-        let mut changes = BTreeMap::new();
         // What is not a sound frame yet may become one: whoever writes it is not done.
         while let Step::Frame(offset, frame) = reader.next().map_err(Error::io)? {
             self.offset = offset + frame.file_bytes as u64;
@@ -104,20 +135,16 @@ impl Follow {
                 if record.kind.is_write() && is_new {
                     let value = (record.kind == RecordKind::Put).then(|| Value::from(record.value));
                     let change = Change { key: Key::from(record.key), value };
-                    // A compacted file holds its entries by key, and the latest of them twice.
-                    changes.insert((record.author, record.seq), change);
+                    found.insert((record.author, record.seq), change);
                 }
             }
         }
-        for (author, seq) in changes.keys() {
-            self.seen.insert(*author, *seq);
-        }
-        Ok(changes.into_values().collect())
+        Ok(())
     }
 }
 
 fn open(path: &Path) -> Result<(Arc<dyn DiskFile>, Header, Identity)> {
-    let file = OsDisk.open(path, OpenFile::Existing).map_err(|error| match error.kind() {
+    let file = OsDisk.open(path, OpenFile::Reading).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             Error::invalid("wal_path", format!("there is no file `{}`", path.display()))
         }

@@ -17,7 +17,11 @@
 pub(crate) mod memory;
 mod os;
 
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub use os::OsDisk;
 
@@ -25,11 +29,21 @@ pub use os::OsDisk;
 ///
 /// | method | what it has to do |
 /// |---|---|
+/// | `resolve` | find the file that a name leads to |
 /// | `open` | open for reading and writing |
 /// | `rename` | replace `to` by `from`, atomically |
 /// | `sync_directory` | make creations, renames and removals in a folder durable |
 /// | `try_lock` | let one client at a time have the lock |
 pub trait Disk: fmt::Debug + Send + Sync {
+    /// The file that this name leads to, through links, so that one file has one lock, and a file that takes its place
+    /// takes the file's and not the link's. A file need not exist. A disk without links has nothing to do.
+    ///
+    /// # Errors
+    /// Whatever the operating system says; links that lead in a circle.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
     /// Opens a file for reading and writing.
     ///
     /// # Errors
@@ -72,6 +86,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
 pub enum OpenFile {
     /// It has to exist.
     Existing,
+    /// It has to exist, and is only read.
+    Reading,
     /// It is created, or emptied if it exists.
     Empty,
 }
@@ -93,6 +109,15 @@ pub trait DiskLock: fmt::Debug + Send + Sync {}
 
 /// An open file.
 pub trait DiskFile: fmt::Debug + Send + Sync {
+    /// Keeps clients away that open the file by another name (a hard link), for as long as this is open. False if one
+    /// has it already. A disk where a file has one name has nothing to do.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn try_lock(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     /// The file's length in bytes.
     ///
     /// # Errors

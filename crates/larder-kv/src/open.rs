@@ -32,7 +32,7 @@ const AGAIN_BYTES: usize = 256 << 10;
 type Opened = (Arc<dyn DiskFile>, Header, Identity);
 
 /// Opens a client: recovers its file, or begins one.
-pub(crate) fn open(options: ClientOptions) -> Result<Arc<Core>> {
+pub(crate) fn open(mut options: ClientOptions) -> Result<Arc<Core>> {
     options.check()?;
     if !options.enable_wal {
         let store = Store::new(&options.node_id);
@@ -41,7 +41,8 @@ pub(crate) fn open(options: ClientOptions) -> Result<Arc<Core>> {
         return Ok(Arc::new(Core::new(options, parts)));
     }
     let path = options.wal_path.display().to_string();
-    let parts = open_file(&options).map_err(|error| error.with("wal_path", path))?;
+    let opened = resolve(&mut options).and_then(|()| open_file(&options));
+    let parts = opened.map_err(|error| error.with("wal_path", path))?;
     if parts.recovery.cut_off > 0 {
         let (bytes, end) = (parts.recovery.cut_off, parts.recovery.end);
         tracing::warn!(bytes, end, path = %options.wal_path.display(), "cut off a torn tail");
@@ -84,13 +85,31 @@ fn open_file(options: &ClientOptions) -> Result<Parts> {
     Ok(Parts { store, clock, last_seq, wal, recovery, file_lock: Some(file_lock) })
 }
 
+/// Goes on with the file that the path leads to, for which there is one lock, and whose place a compaction takes.
+pub(crate) fn resolve(options: &mut ClientOptions) -> Result<()> {
+    options.wal_path = options.disk.resolve(&options.wal_path).map_err(Error::io)?;
+    Ok(())
+}
+
+/// Takes the lock of the file itself too, for those who come by another of its names.
+pub(crate) fn lock_names(file: &dyn DiskFile) -> Result<()> {
+    if file.try_lock().map_err(Error::io)? {
+        return Ok(());
+    }
+    Err(taken(None).with("found", "another name of the same file is in use"))
+}
+
+fn taken(pid: Option<u32>) -> Error {
+    Error::new(ErrorKind::Locked { pid })
+        .with_hint("a file is for one client at a time: close the other, or use it")
+}
+
 /// Takes the lock beside the file, creating the folder.
 pub(crate) fn lock_file(options: &ClientOptions) -> Result<Box<dyn DiskLock>> {
     options.disk.create_directories(folder(&options.wal_path)).map_err(Error::io)?;
     match options.disk.try_lock(&beside(options, ".lock")).map_err(Error::io)? {
         Locking::Locked(file_lock) => Ok(file_lock),
-        Locking::Taken { pid } => Err(Error::new(ErrorKind::Locked { pid })
-            .with_hint("a file is for one client at a time: close the other, or use it")),
+        Locking::Taken { pid } => Err(taken(pid)),
     }
 }
 
@@ -111,6 +130,7 @@ fn existing(options: &ClientOptions) -> Result<Option<Opened>> {
     if file.is_empty().map_err(Error::io)? {
         return Ok(None);
     }
+    lock_names(&*file)?;
     let (header, identity) = read_header(&*file)?;
     Ok(Some((file, header, identity)))
 }
@@ -121,6 +141,7 @@ fn begin(options: &ClientOptions) -> Result<Opened> {
     let header = Header { node_id: options.node_id.clone(), epoch, generation: 1 };
     let new = beside(options, ".new");
     let file = options.disk.open(&new, OpenFile::Empty).map_err(Error::io)?;
+    lock_names(&*file)?;
     NewFile::begin(file.clone(), &header)?;
     file.sync().map_err(Error::io)?;
     options.disk.rename(&new, &options.wal_path).map_err(Error::io)?;
@@ -174,11 +195,37 @@ fn write_again(file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// Flushes, gives the file free, and refuses everything from then on.
+/// Flushes, gives the file free, and refuses everything from then on. Whoever closes as well waits for it, and gets
+/// the same answer.
 pub(crate) fn close(core: &Core) -> Result<()> {
-    if core.closed.swap(true, Ordering::AcqRel) {
-        return Ok(());
+    let mut answer = lock(&core.answer_of_close);
+    if answer.is_none() {
+        full_disk(core)?;
     }
+    let result = answer.get_or_insert_with(|| close_once(core));
+    result.as_ref().map_err(Error::duplicate).copied()
+}
+
+/// Closes, whatever becomes of the writes that there is no space for.
+pub(crate) fn close_anyway(core: &Core) -> Result<()> {
+    let mut answer = lock(&core.answer_of_close);
+    let result = answer.get_or_insert_with(|| close_once(core));
+    result.as_ref().map_err(Error::duplicate).copied()
+}
+
+/// Fails while there is no space for what is only in memory: then nothing is lost yet.
+fn full_disk(core: &Core) -> Result<()> {
+    match core.write_out(&mut lock(&core.stage)) {
+        Err(error) if *error.kind() == ErrorKind::Full => {
+            Err(error
+                .with_hint("make room and close again; until then what was written last is in memory only"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn close_once(core: &Core) -> Result<()> {
+    core.closed.store(true, Ordering::Release);
     *lock(&core.stopping.0) = true;
     core.stopping.1.notify_all();
     lock(&core.queue).stopped = true;
@@ -190,7 +237,7 @@ pub(crate) fn close(core: &Core) -> Result<()> {
     let mut sync = lock(&core.sync);
     let result = match stage.wal.take() {
         Some(_) if core.is_poisoned() => Err(core.poisoned()),
-        Some(mut wal) => wal.seal().map_err(|error| {
+        Some(mut wal) => wal.close().map_err(|error| {
             core.poison(format!("the last write failed: {error}"));
             core.commit_unknown()
         }),

@@ -37,7 +37,8 @@ pub struct ClientOptions {
     /// operating system within [`flush_interval`](Self::flush_interval), and synced by
     /// [`flush`](crate::Client::flush) and [`close`](crate::Client::close).
     pub auto_flush: bool,
-    /// How long a write may wait in memory if `auto_flush` is off. Default 50 ms.
+    /// How long a write may wait in memory, before it is given to the operating system, if `auto_flush` is off. Default 50
+    /// ms. About every 5 seconds, what was written is synced to disk too.
     pub flush_interval: Duration,
     /// Whether the file is compacted in the background when most of it is outdated. Default true.
     pub auto_compact: bool,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What one look at the store takes at most.
-const PAGE_ROWS: usize = 1_000;
+const PAGE_ENTRIES: usize = 1_000;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// A key and its value.
@@ -40,7 +40,7 @@ pub struct Entry {
 
 /// Entries in the order of their keys' bytes.
 ///
-/// It takes up to a thousand of them in one look at the store, and goes on after the last of them with the next. So
+/// It takes up to a thousand of them, removed ones included, in one look at the store, and goes on after the last of them with the next. So
 /// it holds up nobody; a write in the meantime is seen if it is in a part that was not looked at yet.
 ///
 /// ```
@@ -87,10 +87,10 @@ impl Scan {
             self.is_last = true;
             return;
         }
-        let (page, more) = self.shared.core.store().page(range, PAGE_ROWS, PAGE_BYTES);
-        self.is_last = !more;
-        if let Some(last) = page.last() {
-            self.start = Bound::Excluded(last.key.to_vec());
+        let (page, last) = self.shared.core.store().page(range, PAGE_ENTRIES, PAGE_BYTES);
+        self.is_last = last.is_none();
+        if let Some(last) = last {
+            self.start = Bound::Excluded(last.into_bytes());
         }
         self.page = page.into_iter();
     }

@@ -48,8 +48,8 @@ pub(crate) struct Store {
     /// None while a file is being read: it is built once, when all entries are known.
     by_key: Option<OrderedIndex>,
     outbox: Outbox<Place>,
-    /// Node ids by author; the first is the owner's.
-    authors: Vec<String>,
+    /// Node ids by author, with the epoch of the author's data; the first is the owner's.
+    authors: Vec<(String, u64)>,
     vector: VersionVector,
     /// Entries with a value.
     visible: usize,
@@ -66,7 +66,7 @@ impl Store {
             by_hash: HashIndex::default(),
             by_key: None,
             outbox: Outbox::default(),
-            authors: vec![node_id.to_owned()],
+            authors: vec![(node_id.to_owned(), 0)],
             vector: VersionVector::default(),
             visible: 0,
             data_bytes: 0,
@@ -114,7 +114,7 @@ impl Store {
             Some(place) => {
                 let authors = &self.authors;
                 let old = Block::read(self.arena.at(place)).stamp;
-                if !stamp.supersedes(&old, |author| &authors[author.0 as usize]) {
+                if !stamp.supersedes(&old, |author| &authors[author.0 as usize].0) {
                     return;
                 }
                 if old.author == Author::OWNER {
@@ -198,7 +198,7 @@ impl Store {
             if record.author as usize != self.authors.len() {
                 return Err(Error::corrupted(offset, format!("author {} out of order", record.author)));
             }
-            self.authors.push(text(record.key, offset)?);
+            self.authors.push((text(record.key, offset)?, record.seq));
             return Ok(());
         }
         if record.author as usize >= self.authors.len() {
@@ -260,29 +260,29 @@ impl Store {
         self.data_bytes + (self.by_hash.len() * RECORD_HEAD_BYTES) as u64
     }
 
-    /// Entries with a value in this range, in order, up to this many rows and about this many bytes; and whether there
-    /// may be more.
+    /// Entries with a value in this range, in order, up to this many bytes of so many entries that are looked at, removed
+    /// ones among them; and the last key of those, if there may be more.
     pub(crate) fn page(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        rows: usize,
+        entries: usize,
         bytes: usize,
-    ) -> (Vec<Entry>, bool) {
+    ) -> (Vec<Entry>, Option<Key>) {
         let (mut page, mut taken) = (Vec::new(), 0);
-        for place in self.ordered().from(&self.arena, range.0) {
+        for (place, looked_at) in self.ordered().from(&self.arena, range.0).zip(1..) {
             let key = key_at(&self.arena, place);
             if !(Bound::Unbounded, range.1).contains(key) {
                 break;
             }
-            let content = Block::read(self.arena.at(place)).content;
-            let Some(value) = self.large.value(content) else { continue };
-            if page.len() >= rows || taken >= bytes {
-                return (page, true);
+            if let Some(value) = self.large.value(Block::read(self.arena.at(place)).content) {
+                taken += key.len() + value.len();
+                page.push(Entry { key: key.into(), value });
             }
-            taken += key.len() + value.len();
-            page.push(Entry { key: key.into(), value });
+            if looked_at >= entries || taken >= bytes {
+                return (page, Some(key.into()));
+            }
         }
-        (page, false)
+        (page, None)
     }
 
     /// Encodes the records of entries after a key, in order, about this many bytes of them. Answers the last one's key,
@@ -308,10 +308,10 @@ impl Store {
     /// Encodes what is known of authors and peers.
     pub(crate) fn encode_vector(&self, to: &mut Vec<u8>) {
         let names = self.authors.iter().enumerate();
-        for (number, name) in names.filter(|(number, _)| *number != Author::OWNER.0 as usize) {
+        for (number, (name, epoch)) in names.filter(|(number, _)| *number != Author::OWNER.0 as usize) {
             let author = u32::try_from(number).expect("numbered by a u32");
             let (kind, key) = (RecordKind::Author, name.as_bytes());
-            Record { kind, author, hlc: Default::default(), seq: 0, key, value: b"" }.encode(to);
+            Record { kind, author, hlc: Default::default(), seq: *epoch, key, value: b"" }.encode(to);
         }
         for number in 0..self.authors.len() {
             let author = u32::try_from(number).expect("numbered by a u32");

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    io::{BufRead, Write},
+    io::{BufRead, Read as _, Write},
 };
 
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,15 @@ use crate::{
     client::Client,
     error::{Error, Result},
     scan::Entry,
-    value::{Key, Value},
+    value::{Key, MAX_KEY_BYTES, MAX_VALUE_BYTES, Value},
 };
 
 const VERSION: u32 = 1;
 /// What one batch of an import holds at most.
 const BATCH_ENTRIES: usize = 1_000;
 const BATCH_BYTES: usize = 4 << 20;
+/// A byte takes six at most, as an escaped control character.
+const MOST_LINE_BYTES: u64 = 6 * (MAX_KEY_BYTES + MAX_VALUE_BYTES) as u64 + 1_024;
 
 /// What an export or import has moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,8 +101,8 @@ impl Client {
     /// Puts the entries of an export, in batches of up to 1,000, each of them atomic. It waits on this thread.
     ///
     /// # Errors
-    /// `InvalidArgument` with the number of the line that cannot be taken: what came before it is there; and those of a
-    /// [`Write`](crate::Write).
+    /// `InvalidArgument` with the number of the line that cannot be taken: the batches before its own are there; and those
+    /// of a [`Write`](crate::Write).
     pub fn import(&self, from: impl BufRead) -> Result<Transferred> {
         let (mut moved, mut crc, mut ended) = (Transferred::default(), 0, false);
         let (mut batch, mut bytes) = (self.batch(), 0);
@@ -108,10 +110,14 @@ impl Client {
         let mut text = Vec::new();
         for number in 1_u64.. {
             text.clear();
-            if lines.read_until(b'\n', &mut text).map_err(Error::io)? == 0 {
+            let read = (&mut lines).take(MOST_LINE_BYTES).read_until(b'\n', &mut text);
+            if read.map_err(Error::io)? == 0 {
                 break;
             }
             let refused = |reason: String| Error::invalid("import", format!("line {number}: {reason}"));
+            if text.len() as u64 == MOST_LINE_BYTES {
+                return Err(refused("it is longer than any line of an export".into()));
+            }
             if ended {
                 return Err(refused("it comes after the end".into()));
             }

@@ -1,4 +1,4 @@
-//! The write-ahead log: its bytes, writing, reading, recovery, compaction and repair.
+//! The write-ahead log: its bytes, writing, reading, recovery and repair.
 //!
 //! What the bytes mean is written down in `docs/formats/kv-wal.md`. [`header`], [`frame`] and [`record`] are pure:
 //! bytes in, values out, for tools and fuzzers as much as for the client.

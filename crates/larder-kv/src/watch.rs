@@ -70,9 +70,16 @@ struct Pending {
 /// Everybody who follows a client's changes.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
-    all: Mutex<Vec<Weak<Mutex<Pending>>>>,
+    all: Mutex<All>,
     /// How many there are, so that a write need not ask further if there is none.
     count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    watches: Vec<Weak<Mutex<Pending>>>,
+    /// The client is closed: who comes now comes to the end at once.
+    ended: bool,
 }
 
 impl Watchers {
@@ -81,11 +88,11 @@ impl Watchers {
     }
 
     pub(crate) fn watch(&self, shared: Arc<Shared>, prefix: &[u8]) -> Watch {
-        let pending = Pending { prefix: prefix.to_vec(), ..Pending::default() };
-        let pending = Arc::new(Mutex::new(pending));
         let mut all = lock(&self.all);
-        all.retain(|watch| watch.strong_count() > 0);
-        all.push(Arc::downgrade(&pending));
+        let pending = Pending { prefix: prefix.to_vec(), ended: all.ended, ..Pending::default() };
+        let pending = Arc::new(Mutex::new(pending));
+        all.watches.retain(|watch| watch.strong_count() > 0);
+        all.watches.push(Arc::downgrade(&pending));
         self.count.fetch_add(1, Ordering::Release);
         drop(all);
         Watch { shared, pending }
@@ -93,7 +100,7 @@ impl Watchers {
 
     /// Announces changes that readers already see.
     pub(crate) fn announce<'a>(&self, keys: &(impl Iterator<Item = &'a Key> + Clone)) {
-        let all: Vec<_> = lock(&self.all).iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = lock(&self.all).watches.iter().filter_map(Weak::upgrade).collect();
         for watch in all {
             let mut pending = lock(&watch);
             for key in keys.clone() {
@@ -112,8 +119,12 @@ impl Watchers {
 
     /// Lets everybody come to the end.
     pub(crate) fn end(&self) {
-        let all = std::mem::take(&mut *lock(&self.all));
-        for watch in all.iter().filter_map(Weak::upgrade) {
+        let watches = {
+            let mut all = lock(&self.all);
+            all.ended = true;
+            std::mem::take(&mut all.watches)
+        };
+        for watch in watches.iter().filter_map(Weak::upgrade) {
             let mut pending = lock(&watch);
             pending.ended = true;
             let waker = pending.waker.take();

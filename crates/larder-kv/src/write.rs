@@ -60,7 +60,7 @@ impl Deref for Ops {
 ///
 /// # Errors
 /// `InvalidArgument`, `TooLarge`, `Full`, `Closed`, `Poisoned` and `Io`: nothing was written. `CommitUnknown`: it may
-/// be on disk or not; this client does not show it, and writes no more.
+/// be on disk or not; this client writes no more, and does not show it if writes wait for the disk.
 #[must_use = "a write does nothing until it is awaited or waited on"]
 pub struct Write {
     shared: Arc<Shared>,

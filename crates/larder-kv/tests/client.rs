@@ -1,8 +1,13 @@
 //! What a client does, seen from outside.
 
-use std::{fs, sync::Arc, thread, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
-use larder_kv::{Client, ClientOptions, ErrorKind, ManualClock, Result};
+use larder_kv::{Client, ClientOptions, ErrorKind, Follow, ManualClock, Result};
 use tempfile::TempDir;
 
 fn persistent(folder: &TempDir) -> ClientOptions {
@@ -323,4 +328,121 @@ fn stamps_rise_although_the_clock_goes_back() -> Result<()> {
     client.close().wait()?;
     assert_eq!(open(&options).get("a")?, "new");
     Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_the_file_is_the_file() -> Result<()> {
+    let folder = TempDir::new().unwrap();
+    let options = persistent(&folder);
+    open(&options).close().wait()?;
+    let linked = |name: &str| ClientOptions::persistent("node-a", folder.path().join(name));
+    std::os::unix::fs::symlink("data/a.wal", folder.path().join("soft.wal")).unwrap();
+    fs::hard_link(&options.wal_path, folder.path().join("hard.wal")).unwrap();
+
+    let client = open(&options);
+    for name in ["soft.wal", "hard.wal"] {
+        let error = Client::open(linked(name)).wait().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Locked { .. }), "{name}: {error:?}");
+    }
+    client.close().wait()?;
+
+    let client = open(&linked("soft.wal"));
+    client.put("by", "the link").wait()?;
+    client.compact().wait()?;
+    client.close().wait()?;
+    assert!(folder.path().join("soft.wal").is_symlink(), "a compaction leaves the link alone");
+    assert_eq!(open(&options).get("by")?, "the link");
+    Ok(())
+}
+
+#[test]
+fn an_opening_that_nobody_waits_for_holds_nothing() {
+    let folder = TempDir::new().unwrap();
+    let options = ClientOptions::fast("node-a", folder.path().join("a.wal"));
+    for _ in 0..3 {
+        let mut opening = Box::pin(Client::open(options.clone()).into_future());
+        let _ = futures::FutureExt::now_or_never(&mut opening);
+        drop(opening);
+        // It may still be under way; in the end the file is free.
+        let free = (0..500).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            Client::open(options.clone()).wait().is_ok()
+        });
+        assert!(free, "the file is held for good");
+    }
+}
+
+#[test]
+fn whoever_closes_beside_another_waits_for_it() -> Result<()> {
+    let folder = TempDir::new().unwrap();
+    let options = ClientOptions::fast("node-a", folder.path().join("a.wal"));
+    for _ in 0..20 {
+        let client = open(&options);
+        (0..200).try_for_each(|n| client.put(n.to_string(), vec![0; 1_000]).wait())?;
+        let seen = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    client.close().wait().unwrap();
+                    seen.lock().unwrap().push(fs::read(&options.wal_path).unwrap());
+                });
+            }
+        });
+        let file = fs::read(&options.wal_path).unwrap();
+        assert!(seen.into_inner().unwrap().iter().all(|bytes| *bytes == file), "it was not closed yet");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_watch_of_a_closed_client_ends() -> Result<()> {
+    let client = Client::open(ClientOptions::memory_only("node-a")).wait()?;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Ok(mut watch) = client.watch("") {
+                    if client.size() == 0 && client.put("k", "v").wait().is_err() {
+                        while watch.try_next().wait().is_some() {}
+                        return;
+                    }
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(20));
+        client.close().wait()
+    })
+}
+
+#[test]
+fn a_scan_over_removed_keys_goes_on_behind_them() -> Result<()> {
+    let client = Client::open(ClientOptions::memory_only("node-a")).wait()?;
+    for n in 0..5_000 {
+        client.put(format!("{n:04}"), "v").wait()?;
+    }
+    for n in 1..4_999 {
+        client.remove(format!("{n:04}")).wait()?;
+    }
+    let keys: Vec<_> = client.scan("")?.map(|entry| entry.key.to_string()).collect();
+    assert_eq!(keys, ["0000", "4999"]);
+    Ok(())
+}
+
+#[test]
+fn followers_see_what_takes_the_place_of_a_file() -> Result<()> {
+    let folder = TempDir::new().unwrap();
+    let options = persistent(&folder);
+    let client = open(&options);
+    for n in 0..5 {
+        client.put("old", n.to_string()).wait()?;
+    }
+    client.close().wait()?;
+    let mut follow = Follow::open(&options.wal_path)?;
+    fs::remove_file(&options.wal_path).unwrap();
+    let client = open(&options);
+    client.put("new", "1").wait()?;
+    let changes = follow.poll()?;
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(changes[0].key, "new");
+    client.close().wait()
 }

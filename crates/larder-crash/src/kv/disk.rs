@@ -186,7 +186,7 @@ impl Disk for RecordingDisk {
         let call = if how == OpenFile::Empty { Call::TakesSpace } else { Call::Other };
         let mut state = self.count(call)?;
         match (state.names.get(path).copied(), how) {
-            (None, OpenFile::Existing) => return Err(io::ErrorKind::NotFound.into()),
+            (None, OpenFile::Existing | OpenFile::Reading) => return Err(io::ErrorKind::NotFound.into()),
             (None, OpenFile::Empty) => {
                 state.create(path);
             }
@@ -194,7 +194,7 @@ impl Disk for RecordingDisk {
                 state.inodes[inode].clear();
                 state.record(inode, |file| Entry::Truncate { file, size: 0 });
             }
-            (Some(_), OpenFile::Existing) => {}
+            (Some(_), OpenFile::Existing | OpenFile::Reading) => {}
         }
         let inode = state.names[path];
         Ok(Arc::new(RecordingFile { disk: self.clone(), inode }))

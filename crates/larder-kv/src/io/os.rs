@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process,
     sync::Arc,
 };
@@ -11,6 +11,9 @@ use std::{
 #[cfg(target_os = "linux")]
 use super::write_zeros;
 use super::{Disk, DiskFile, DiskLock, Locking, OpenFile};
+
+/// As many as the common systems follow.
+const MOST_LINKS: usize = 40;
 
 /// The operating system's disk.
 ///
@@ -25,9 +28,28 @@ use super::{Disk, DiskFile, DiskLock, Locking, OpenFile};
 pub struct OsDisk;
 
 impl Disk for OsDisk {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            match fs::symlink_metadata(&path) {
+                Ok(found) if found.is_symlink() => {
+                    let target = fs::read_link(&path)?;
+                    path = path.parent().unwrap_or(Path::new("")).join(target);
+                }
+                // The folders above may be links as well: whoever comes by them comes to the same names.
+                Ok(_) => return Ok(path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+                // What is wrong with it is said when it is opened.
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(path),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("links that lead in a circle"))
+    }
+
     fn open(&self, path: &Path, how: OpenFile) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = File::options();
-        options.read(true).write(true);
+        options.read(true).write(how != OpenFile::Reading);
         if how == OpenFile::Empty {
             options.create(true).truncate(true);
         }
@@ -73,8 +95,9 @@ impl Disk for OsDisk {
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {
-                file.set_len(0)?;
-                file.write_all(format!("{}\n", process::id()).as_bytes())?;
+                // For messages only: a full disk must not keep anybody from reading what is on it.
+                let noted = file.set_len(0);
+                let _ = noted.and_then(|()| file.write_all(format!("{}\n", process::id()).as_bytes()));
                 Ok(Locking::Locked(Box::new(OsLock(file))))
             }
             Err(TryLockError::WouldBlock) => Ok(Locking::Taken { pid: holder(&mut file) }),
@@ -101,6 +124,18 @@ impl DiskLock for OsLock {}
 struct OsFile(File);
 
 impl DiskFile for OsFile {
+    fn try_lock(&self) -> io::Result<bool> {
+        if !cfg!(unix) {
+            // Elsewhere a lock keeps readers out as well.
+            return Ok(true);
+        }
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }

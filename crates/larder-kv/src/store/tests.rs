@@ -12,8 +12,8 @@ fn stamp(seq: u64) -> Stamp {
 }
 
 fn all(store: &Store, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let (page, more) = store.page(range, usize::MAX, usize::MAX);
-    assert!(!more);
+    let (page, last) = store.page(range, usize::MAX, usize::MAX);
+    assert_eq!(last, None);
     page.into_iter().map(|entry| (entry.key.into_bytes(), entry.value.into_bytes())).collect()
 }
 

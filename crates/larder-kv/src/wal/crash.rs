@@ -144,8 +144,8 @@ impl Disk for CrashDisk {
     fn open(&self, path: &Path, how: OpenFile) -> io::Result<Arc<dyn DiskFile>> {
         self.call(|state| {
             let file = match (state.names.get(path), how) {
-                (Some(file), OpenFile::Existing) => *file,
-                (None, OpenFile::Existing) => return Err(io::ErrorKind::NotFound.into()),
+                (Some(file), OpenFile::Existing | OpenFile::Reading) => *file,
+                (None, OpenFile::Existing | OpenFile::Reading) => return Err(io::ErrorKind::NotFound.into()),
                 (_, OpenFile::Empty) => {
                     state.files.push(FileState::default());
                     let file = state.files.len() - 1;

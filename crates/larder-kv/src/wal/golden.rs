@@ -3,11 +3,13 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use crate::{
-    Client, ClientOptions, Hlc,
+    Client, ClientOptions, ErrorKind, Hlc,
     io::{Disk, OpenFile, memory::MemoryDisk},
+    repair,
     wal::{
-        header::Header,
-        record::{Record, RecordKind},
+        frame::{Found, parse},
+        header::{HEADER_BYTES, Header},
+        record::{Record, RecordKind, decode},
         tests::sample,
         writer::NewFile,
     },
@@ -75,4 +77,53 @@ fn version_1_with_every_kind_of_record() {
     assert!(client.find("gone").unwrap().is_none());
     assert_eq!(client.sync_state().unwrap().last_submitted_version, 9);
     assert_eq!(client.status().unwrap().tombstones, 1);
+}
+
+#[test]
+fn a_compaction_keeps_what_is_known_of_authors_and_peers() {
+    let disk = MemoryDisk::default();
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1-every-kind.wal");
+    disk.set_bytes("n.wal", &fs::read(path).unwrap());
+    let known = |disk: &MemoryDisk| {
+        let bytes = disk.bytes("n.wal");
+        let (_, identity) = Header::decode(&bytes).unwrap();
+        let Found::Frame(first) = parse(&bytes[HEADER_BYTES..], identity, HEADER_BYTES as u64) else {
+            panic!()
+        };
+        let records = decode(first.records, HEADER_BYTES as u64).map(Result::unwrap);
+        let known = records.map(|Record { kind, author, seq, key, .. }| (kind, author, seq, key.to_vec()));
+        known.collect::<Vec<_>>()
+    };
+    let before = known(&disk);
+    assert!(before.contains(&(RecordKind::Author, 1, 2_000_000, b"node-b".to_vec())));
+    let mut options = ClientOptions::persistent("node-a", "n.wal");
+    options.disk = Arc::new(disk.clone());
+    let client = Client::open(options).wait().unwrap();
+    client.compact().wait().unwrap();
+    client.close().wait().unwrap();
+    assert_eq!(known(&disk), before);
+}
+
+#[test]
+fn records_of_a_newer_version_are_no_damage() {
+    let disk = MemoryDisk::default();
+    let header = Header { node_id: "node-a".into(), epoch: 1, generation: 1 };
+    let file = disk.open("n.wal".as_ref(), OpenFile::Empty).unwrap();
+    let mut new = NewFile::begin(file, &header).unwrap();
+    let (kind, hlc) = (RecordKind::Put, Hlc::new(1, 0));
+    let mut bytes = Vec::new();
+    Record { kind, author: 0, hlc, seq: 1, key: b"newer", value: b"" }.encode(&mut bytes);
+    bytes[0] = 99;
+    Record { kind, author: 0, hlc, seq: 2, key: b"known", value: b"" }.encode(&mut bytes);
+    new.push(&bytes).unwrap();
+    new.seal().unwrap();
+    // Damaged besides, so that there is something to repair.
+    let mut damaged = disk.bytes("n.wal");
+    damaged[3_000] ^= 1;
+    disk.set_bytes("n.wal", &damaged);
+    let mut options = ClientOptions::persistent("node-a", "n.wal");
+    options.disk = Arc::new(disk.clone());
+    let error = repair(options).wait().unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Incompatible, "{error:?}");
+    assert_eq!(disk.bytes("n.wal"), damaged, "it is left as it is");
 }

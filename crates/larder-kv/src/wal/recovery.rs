@@ -16,6 +16,8 @@ use crate::{
 
 /// How much of the rest of a file is searched at a time.
 const SEARCH_BYTES: usize = 1 << 20;
+/// A search gives up after it has computed checksums over so much, and reports what it has come to as damage.
+const MOST_CHECKED_BYTES: u64 = 16 << 30;
 
 /// What was found when a client was opened.
 ///
@@ -132,6 +134,7 @@ pub(crate) fn find_frame(
     is_wanted: impl Fn(u64) -> bool,
 ) -> io::Result<Search> {
     let mut search = Search::default();
+    let mut checked_bytes = 0;
     let mut chunk = vec![0; SEARCH_BYTES + FRAME_HEAD_BYTES];
     let mut start = end;
     while start < file_bytes {
@@ -142,10 +145,12 @@ pub(crate) fn find_frame(
             for at in (0..bytes.len().min(SEARCH_BYTES)).step_by(FRAME_ALIGNMENT) {
                 let Some(head) = bytes.get(at..at + FRAME_HEAD_BYTES) else { break };
                 let offset = start + at as u64;
-                if is_plausible(head, offset, end, sequence, file_bytes)
-                    && is_wanted(u64_at(head, 16))
-                    && is_frame(file, identity, offset, head)?
-                {
+                if !is_plausible(head, offset, end, sequence, file_bytes) || !is_wanted(u64_at(head, 16)) {
+                    continue;
+                }
+                // Bytes that look like a frame time and again are not worth more time: what follows is not given up.
+                checked_bytes += u64::from(u32_at(head, 0));
+                if checked_bytes > MOST_CHECKED_BYTES || is_frame(file, identity, offset, head)? {
                     search.found = Some(offset);
                     return Ok(search);
                 }

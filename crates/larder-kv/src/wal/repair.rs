@@ -8,9 +8,9 @@ use crate::{
     Call,
     completion::on_thread,
     core::beside,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     io::{DiskFile, OpenFile},
-    open::{folder, lock_file},
+    open::{folder, lock_file, lock_names, resolve},
     options::ClientOptions,
     store::Store,
     wal::{
@@ -75,9 +75,10 @@ pub struct Repaired {
 /// ```
 ///
 /// # Errors
-/// `InvalidArgument` if there is no file to repair, `Incompatible` if it is no file of this node, `Locked`; `Corrupted`
-/// if both copies of its header are damaged; `Io`, `Full`: the damaged file is still in its place.
-pub fn repair(options: ClientOptions) -> Call<Repaired> {
+/// `InvalidArgument` if there is no file to repair, `Incompatible` if it is no file of this node or has records of a newer
+/// version, `Locked`; `Corrupted` if both copies of its header are damaged; `Io`, `Full`: nothing is lost, the damaged
+/// file is in its place or set aside.
+pub fn repair(mut options: ClientOptions) -> Call<Repaired> {
     Call::new(async move {
         options.check()?;
         if !options.enable_wal {
@@ -87,7 +88,8 @@ pub fn repair(options: ClientOptions) -> Call<Repaired> {
             ));
         }
         let path = options.wal_path.display().to_string();
-        let repaired = on_thread("larder-kv-repair", move || run(&options)).await;
+        let work = move || resolve(&mut options).and_then(|()| run(&options));
+        let repaired = on_thread("larder-kv-repair", work).await;
         repaired.map_err(|error| error.with("wal_path", path))
     })
 }
@@ -100,6 +102,7 @@ fn run(options: &ClientOptions) -> Result<Repaired> {
         }
         file => file.map_err(Error::io)?,
     };
+    lock_names(&*file)?;
     let mut page = vec![0; HEADER_BYTES];
     let length = file.read_at(0, &mut page).map_err(Error::io)?;
     let page = &page[..length];
@@ -140,7 +143,7 @@ fn salvage(
                 Step::Frame(offset, frame) if frame.sequence > sequence => {
                     sequence = frame.sequence;
                     repaired.frames += 1;
-                    if !take(offset, &frame, store, repaired) {
+                    if !take(offset, &frame, store, repaired)? {
                         repaired.damaged.push(offset..offset + frame.file_bytes as u64);
                     }
                 }
@@ -159,8 +162,8 @@ fn salvage(
     }
 }
 
-/// Whether all of a frame's records made sense.
-fn take(offset: u64, frame: &Frame<'_>, store: &mut Store, repaired: &mut Repaired) -> bool {
+/// Whether all of a frame's records made sense. What a newer version has written is no damage: it fails.
+fn take(offset: u64, frame: &Frame<'_>, store: &mut Store, repaired: &mut Repaired) -> Result<bool> {
     let mut sound = true;
     for record in record::decode(frame.records, offset) {
         let taken = record.and_then(|record| {
@@ -168,9 +171,12 @@ fn take(offset: u64, frame: &Frame<'_>, store: &mut Store, repaired: &mut Repair
             repaired.records += u64::from(record.kind.is_write());
             Ok(())
         });
-        sound &= taken.is_ok();
+        match taken {
+            Err(error) if *error.kind() == ErrorKind::Incompatible => return Err(error),
+            taken => sound &= taken.is_ok(),
+        }
     }
-    sound
+    Ok(sound)
 }
 
 /// Copies the damaged file to a name that is free.
@@ -196,6 +202,7 @@ fn set_aside(options: &ClientOptions, file: &Arc<dyn DiskFile>) -> Result<PathBu
         at += length as u64;
     }
     copy.sync().map_err(Error::io)?;
+    disk.sync_directory(folder(&path)).map_err(Error::io)?;
     Ok(path)
 }
 

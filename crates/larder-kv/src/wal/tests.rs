@@ -334,6 +334,31 @@ fn a_full_disk_refuses_and_then_writes_again() {
 }
 
 #[test]
+fn a_client_stays_open_while_there_is_no_room_for_what_is_buffered() {
+    let disk = MemoryDisk::default();
+    let mut options = ClientOptions::fast("node-a", "n.wal");
+    (options.disk, options.flush_interval) = (Arc::new(disk.clone()), std::time::Duration::from_secs(3_600));
+    let client = Client::open(options.clone()).wait().unwrap();
+    client.put("a", "1").wait().unwrap();
+    disk.fail_in(0, io::ErrorKind::StorageFull);
+    assert_eq!(*client.close().wait().unwrap_err().kind(), ErrorKind::Full);
+    client.put("b", "2").wait().unwrap();
+    client.close().wait().unwrap();
+    assert_eq!(Client::open(options).wait().unwrap().size(), 2);
+}
+
+#[test]
+fn a_file_without_a_seal_is_closed_well() {
+    let disk = MemoryDisk::default();
+    let client = open(&disk).unwrap();
+    client.put("a", "1").wait().unwrap();
+    disk.fail_in(0, io::ErrorKind::Other);
+    client.close().wait().unwrap();
+    assert!(disk.has_failed());
+    assert_eq!(open(&disk).unwrap().get("a").unwrap(), "1");
+}
+
+#[test]
 fn a_failed_sync_poisons_and_is_never_tried_again() {
     let disk = MemoryDisk::default();
     let client = open(&disk).unwrap();

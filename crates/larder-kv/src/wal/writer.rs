@@ -154,12 +154,22 @@ impl Writer {
     }
 
     /// Syncs, seals, and cuts off the reserved zeros; for a clean close.
-    pub(crate) fn seal(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What was written may not be durable. That there is no seal is none: everything is found without it.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
         self.write_out()?;
         if self.durable.load(Ordering::Acquire) < self.written {
             self.file.sync()?;
             self.durable.store(self.written, Ordering::Release);
         }
+        if let Err(error) = self.seal() {
+            tracing::warn!(%error, "the file could not be sealed; everything in it is durable");
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) -> io::Result<()> {
         if self.is_sealed || self.sequence == 0 {
             if self.reserved > self.written {
                 self.file.set_len(self.written)?;
