@@ -165,7 +165,10 @@ impl Core {
         drop(sync);
         if result.is_ok() {
             let ops = group.written.iter().flat_map(|pending| &*pending.ops);
-            store.apply_all(stamped(ops, &group.stamps));
+            store.apply_all(stamped(ops.clone(), &group.stamps));
+            if !self.watchers.is_empty() {
+                self.watchers.note(&ops.map(|op| &op.key));
+            }
             self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
         }
         drop(store);
@@ -225,8 +228,7 @@ impl Core {
     /// Tells everybody what has come of their writes.
     pub(crate) fn answer(&self, Synced { group, result }: Synced) {
         if result.is_ok() && !self.watchers.is_empty() {
-            let ops = group.written.iter().flat_map(|pending| &*pending.ops);
-            self.watchers.announce(&ops.map(|op| &op.key));
+            self.watchers.wake();
         }
         for pending in &group.written {
             pending.completion.complete(result.as_ref().map_err(Error::duplicate).copied());
@@ -342,11 +344,15 @@ impl Core {
         let mut store = self.store_mut();
         store.apply_all(stamped(ops.iter(), &stamps));
         self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
+        let is_watched = !self.watchers.is_empty();
+        if is_watched {
+            self.watchers.note(&ops.iter().map(|op| &op.key));
+        }
         drop(store);
         stage.stamps = stamps;
         drop(stage);
-        if !self.watchers.is_empty() {
-            self.watchers.announce(&ops.iter().map(|op| &op.key));
+        if is_watched {
+            self.watchers.wake();
         }
         compaction::if_due(self);
         Ok(())

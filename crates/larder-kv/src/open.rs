@@ -244,6 +244,8 @@ fn close_once(core: &Core) -> Result<()> {
         None => Ok(()),
     };
     sync.file = None;
+    // What was committed before is noted by its watches once this is free.
+    drop(core.store_mut());
     drop((sync, stage, compacting));
     core.watchers.end();
     // Not under the lock: one of them may be about to start another.

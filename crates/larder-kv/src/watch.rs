@@ -98,10 +98,9 @@ impl Watchers {
         Watch { shared, pending }
     }
 
-    /// Announces changes that readers already see.
-    pub(crate) fn announce<'a>(&self, keys: &(impl Iterator<Item = &'a Key> + Clone)) {
-        let all: Vec<_> = lock(&self.all).watches.iter().filter_map(Weak::upgrade).collect();
-        for watch in all {
+    /// Takes note of changes, while the store is still held: so that a close comes after them.
+    pub(crate) fn note<'a>(&self, keys: &(impl Iterator<Item = &'a Key> + Clone)) {
+        for watch in lock(&self.all).watches.iter().filter_map(Weak::upgrade) {
             let mut pending = lock(&watch);
             for key in keys.clone() {
                 if key.starts_with(&pending.prefix) && !pending.keys.contains(key) {
@@ -109,6 +108,14 @@ impl Watchers {
                     pending.order.push_back(key.clone());
                 }
             }
+        }
+    }
+
+    /// Wakes those who wait for what was noted; to be called without a lock, as they may come back at once.
+    pub(crate) fn wake(&self) {
+        let all: Vec<_> = lock(&self.all).watches.iter().filter_map(Weak::upgrade).collect();
+        for watch in all {
+            let mut pending = lock(&watch);
             let waker = if pending.order.is_empty() { None } else { pending.waker.take() };
             drop(pending);
             if let Some(waker) = waker {
@@ -139,6 +146,9 @@ impl Watchers {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.shared.core.watchers.count.fetch_sub(1, Ordering::Release);
+        // Or it might be dropped by a commit, which holds locks that whoever is behind it may want.
+        let waker = lock(&self.pending).waker.take();
+        drop(waker);
     }
 }
 

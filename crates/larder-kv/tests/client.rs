@@ -446,3 +446,23 @@ fn followers_see_what_takes_the_place_of_a_file() -> Result<()> {
     assert_eq!(changes[0].key, "new");
     client.close().wait()
 }
+
+#[test]
+fn what_was_answered_was_announced_before_the_end() -> Result<()> {
+    for round in 0..300_u64 {
+        let client = open(&ClientOptions::local("node-a"));
+        let mut watch = client.watch("")?;
+        let writing = client.clone();
+        let writer = thread::spawn(move || {
+            (0..).take_while(|n| writing.put(format!("{n}"), "v").wait().is_ok()).count()
+        });
+        thread::sleep(Duration::from_micros(round % 97));
+        client.close().wait()?;
+        let mut announced = 0;
+        while watch.try_next().wait().is_some() {
+            announced += 1;
+        }
+        assert_eq!(announced, writer.join().unwrap());
+    }
+    Ok(())
+}
