@@ -201,6 +201,11 @@ impl Client {
         Call::new(async move { on_thread("larder-kv-close", move || open::close(&shared.core)).await })
     }
 
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Core {
+        &self.shared.core
+    }
+
     /// The node's id.
     #[must_use]
     pub fn node_id(&self) -> &str {

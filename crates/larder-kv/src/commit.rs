@@ -24,6 +24,7 @@ use crate::{
     completion::Completion,
     core::{Core, Stage, SyncStage, lock},
     error::{Error, ErrorKind, Result},
+    store::LARGE_VALUE_BYTES,
     sync::entry::{Author, Stamp},
     wal::{
         record::{RECORD_HEAD_BYTES, Record, RecordKind},
@@ -73,6 +74,8 @@ pub(crate) struct Group {
     written: Vec<Pending>,
     /// One for each of their operations.
     stamps: Vec<Stamp>,
+    /// What their frames take.
+    bytes: u64,
     /// Writes that were not begun, and why. They are answered once no lock is held: whoever is told may come back at once.
     refused: Vec<(Pending, Error)>,
     /// Why the last of them could not be given to the operating system.
@@ -170,6 +173,7 @@ impl Core {
                 self.watchers.note(&ops.map(|op| &op.key));
             }
             self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
+            self.gauges.held_bytes.store(store.held_bytes(), Ordering::Relaxed);
         }
         drop(store);
         Synced { group, result }
@@ -257,7 +261,10 @@ impl Core {
             let encoded = self.encode(stage, &pending.ops, now_millis, &mut stamps);
             stage.group.stamps = stamps;
             match encoded {
-                Ok(()) => stage.group.written.push(pending),
+                Ok(()) => {
+                    stage.group.bytes += needed(&pending.ops);
+                    stage.group.written.push(pending);
+                }
                 Err(error) => stage.group.refused.push((pending, error)),
             }
             if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= PIECE_BYTES) {
@@ -277,6 +284,7 @@ impl Core {
         if self.is_poisoned() {
             return Err(self.poisoned());
         }
+        self.check_room(stage, ops)?;
         let Stage { clock, last_seq, wal, .. } = stage;
         let first = stamps.len();
         if let Some(wal) = wal {
@@ -297,6 +305,26 @@ impl Core {
             wal.push(ops.iter().zip(&stamps[first..]).map(|(op, stamp)| record(op, stamp)));
         }
         Ok(())
+    }
+
+    /// Refuses what memory may have no room for, while nothing is written yet. Of two groups on their way and this one,
+    /// none may take more than a quarter of what is left. Removals may take what puts have to leave.
+    fn check_room(&self, stage: &Stage, ops: &[Op]) -> Result<()> {
+        let held = self.gauges.held_bytes.load(Ordering::Relaxed);
+        let most = self.gauges.most_bytes.load(Ordering::Relaxed);
+        let is_put = ops.iter().any(|op| op.value.is_some());
+        let most = if is_put { most - most / 32 } else { most };
+        let small = |op: &Op| {
+            let value = op.value.as_deref().map_or(0, <[u8]>::len);
+            RECORD_HEAD_BYTES + op.key.len() + if value < LARGE_VALUE_BYTES { value } else { 0 }
+        };
+        let bytes = stage.group.bytes + ops.iter().map(small).sum::<usize>() as u64;
+        // The end of a chunk may be too short for a block, so half of what is left is sure to be of use.
+        if ops.is_empty() || bytes <= most.saturating_sub(held) / 8 {
+            return Ok(());
+        }
+        Err(Error::too_large("entries", most, held + bytes)
+            .with_hint("remove entries, or keep some of them in another file"))
     }
 
     fn reserve(&self, wal: &mut Writer, bytes: u64) -> Result<()> {
@@ -333,6 +361,7 @@ impl Core {
         if ops.is_empty() {
             return Ok(());
         }
+        let _unwinding = Unwinding(self);
         let mut stage = lock(&self.stage);
         self.check_open()?;
         if stage.wal.as_ref().is_some_and(|wal| wal.buffered() >= BUFFERED_PIECE_BYTES) {
@@ -344,6 +373,7 @@ impl Core {
         let mut store = self.store_mut();
         store.apply_all(stamped(ops.iter(), &stamps));
         self.gauges.live_bytes.store(store.record_bytes(), Ordering::Relaxed);
+        self.gauges.held_bytes.store(store.held_bytes(), Ordering::Relaxed);
         let is_watched = !self.watchers.is_empty();
         if is_watched {
             self.watchers.note(&ops.iter().map(|op| &op.key));

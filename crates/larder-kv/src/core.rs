@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     io::{DiskFile, DiskLock},
     options::ClientOptions,
-    store::Store,
+    store::{MOST_BYTES, Store},
     sync::{entry::Stamp, hlc::HybridClock},
     wal::{recovery::Recovery, writer::Writer},
     watch::Watchers,
@@ -89,6 +89,9 @@ pub(crate) struct Gauges {
     pub(crate) file_bytes: AtomicU64,
     /// How much of it is needed.
     pub(crate) live_bytes: AtomicU64,
+    /// What entries in memory take, and may take at most; a test lowers that.
+    pub(crate) held_bytes: AtomicU64,
+    pub(crate) most_bytes: AtomicU64,
     /// How much has to be written before a compaction is tried again after one that has failed.
     pub(crate) retry_bytes: AtomicU64,
     pub(crate) generation: AtomicU64,
@@ -109,6 +112,8 @@ impl Core {
         let sync = SyncStage { file: parts.wal.as_ref().map(|wal| wal.file.clone()), durable };
         let gauges = Gauges::default();
         gauges.live_bytes.store(parts.store.record_bytes(), Ordering::Relaxed);
+        gauges.held_bytes.store(parts.store.held_bytes(), Ordering::Relaxed);
+        gauges.most_bytes.store(MOST_BYTES, Ordering::Relaxed);
         if let Some(wal) = &parts.wal {
             gauges.file_bytes.store(wal.end(), Ordering::Relaxed);
             gauges.generation.store(wal.header.generation, Ordering::Relaxed);

@@ -12,9 +12,10 @@ use std::{
     ops::{Bound, RangeBounds},
 };
 
+pub(crate) use self::{arena::MOST_BYTES, block::LARGE_VALUE_BYTES};
 use self::{
     arena::{Arena, Place},
-    block::{Block, Content, LARGE_VALUE_BYTES, LargeValues, key_at, length_of},
+    block::{Block, Content, LargeValues, key_at, length_of},
     hash_index::HashIndex,
     ordered_index::OrderedIndex,
 };
@@ -210,6 +211,9 @@ impl Store {
         if record.seq > MOST_SEQ || record.hlc.to_bits() > MOST_HLC {
             return Err(Error::corrupted(offset, "a sequence number or time that no writer ever reaches"));
         }
+        if self.held_bytes() >= MOST_BYTES {
+            return Err(Error::too_large("entries", MOST_BYTES, self.held_bytes()));
+        }
         let stamp = Stamp { hlc: record.hlc, author, seq: record.seq };
         match record.kind {
             RecordKind::Put => self.apply(record.key, Some(record.value), stamp),
@@ -248,6 +252,11 @@ impl Store {
 
     pub(crate) fn vector(&self) -> &VersionVector {
         &self.vector
+    }
+
+    /// The memory that entries take, but for large values and the indexes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.arena.held_bytes()
     }
 
     /// What the keys and values add up to.

@@ -59,7 +59,8 @@ impl Deref for Ops {
 /// ```
 ///
 /// # Errors
-/// `InvalidArgument`, `TooLarge`, `Full`, `Closed`, `Poisoned` and `Io`: nothing was written. `CommitUnknown`: it may
+/// `InvalidArgument`, `TooLarge` (also if all entries together, but for values from 2 KiB on, would take about 30 GiB of
+/// memory), `Full`, `Closed`, `Poisoned` and `Io`: nothing was written. `CommitUnknown`: it may
 /// be on disk or not; this client writes no more, and does not show it if writes wait for the disk.
 #[must_use = "a write does nothing until it is awaited or waited on"]
 pub struct Write {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     thread,
     time::Duration,
 };
@@ -113,4 +113,24 @@ fn buffered_writes_sync_when_they_are_flushed() {
     client.flush().wait().unwrap();
     block_on(client.flush()).unwrap();
     assert_eq!(disk.syncs(), before + 2);
+}
+
+#[test]
+fn what_memory_has_no_room_for_is_refused_before_it_is_written() {
+    for is_durable in [true, false] {
+        let disk = MemoryDisk::default();
+        let mut options = options(&disk);
+        options.auto_flush = is_durable;
+        let client = Client::open(options.clone()).wait().unwrap();
+        client.core().gauges.most_bytes.store(16 << 20, Ordering::Relaxed);
+        let put = |n| client.put(format!("k{n}"), vec![0; 1_900]).wait();
+        let (fitted, error) = (0..20_000).find_map(|n| put(n).err().map(|error| (n, error))).unwrap();
+        let ErrorKind::TooLarge { field: "entries", .. } = error.kind() else { panic!("{error:?}") };
+        assert!((7_500..9_000).contains(&fitted), "{fitted}");
+        assert_eq!(client.size(), fitted);
+        client.remove("k0").wait().unwrap();
+        assert_eq!(client.status().unwrap().poisoned, None);
+        client.close().wait().unwrap();
+        assert_eq!(Client::open(options).wait().unwrap().size(), fitted - 1, "nothing of it is in the file");
+    }
 }

@@ -12,6 +12,9 @@ const FREE_PARTS: usize = 16;
 /// In the first word of a block that is free; its length in units is in the other bits.
 const FREE: u32 = 1 << 31;
 
+/// What can be told apart by a place, but for what is needed to move blocks.
+pub(crate) const MOST_BYTES: u64 = (1 << 32) * UNIT as u64 - 4 * (CHUNK_UNITS * UNIT) as u64;
+
 /// Where a block is: its first unit, counted through all chunks, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place(NonZeroU32);
@@ -43,6 +46,11 @@ struct Chunk {
 }
 
 impl Arena {
+    /// What the chunks take, whether their room is in use or not.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        (self.held_units * UNIT) as u64
+    }
+
     /// A place for a block of this many bytes, whose content is undefined.
     pub(crate) fn allocate(&mut self, length: usize) -> Place {
         let units = length.div_ceil(UNIT).max(LEAST_UNITS);
