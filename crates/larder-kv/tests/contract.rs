@@ -179,6 +179,18 @@ fn kv_02_a_batch_is_all_or_nothing() -> Result<()> {
 }
 
 #[test]
+fn kv_02_a_batch_has_a_limit() -> Result<()> {
+    let client = memory();
+    let mut batch = client.batch();
+    for key in ["a", "b", "c"] {
+        batch.put(key, vec![0; MAX_VALUE_BYTES]);
+    }
+    assert_eq!(field_of(&batch.commit().wait().unwrap_err()), "batch");
+    assert!(client.empty(), "nothing of what was refused is there");
+    Ok(())
+}
+
+#[test]
 fn kv_02_a_watch_tells_of_changes_in_its_prefix() -> Result<()> {
     let client = memory();
     client.put("w/0", "before").wait()?;
