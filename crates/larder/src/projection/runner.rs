@@ -156,12 +156,6 @@ impl<'a> Runner<'a> {
             Target::Live => info.as_ref().map_or(Position::START, |info| info.checkpoint),
             Target::Copies => Position::START,
         };
-        let hidden = log.info().await?.map_or(Position::START, |log| log.compacted_through);
-        if hidden > checkpoint && !projection.allow_compacted {
-            return Err(Error::new(ErrorKind::HistoryCompacted { through: hidden }).with_hint(
-                "events above the checkpoint are gone: `allow_compacted` goes on with what is left of them",
-            ));
-        }
         let request = EventRead {
             log: log.name_arc(),
             source: EventSource::Query(query.clone()),
@@ -175,13 +169,29 @@ impl<'a> Runner<'a> {
             projection.owns.clone().into(),
             target == Target::Copies,
         );
-        Ok(Self { projection, backend, request, target, batch, singly: false, checkpoint, seen: checkpoint })
+        let runner =
+            Self { projection, backend, request, target, batch, singly: false, checkpoint, seen: checkpoint };
+        runner.check_history().await?;
+        Ok(runner)
+    }
+
+    /// Fails if history beyond what was seen is gone. After a page was read, that means that events may be missing in it.
+    async fn check_history(&self) -> Result<()> {
+        let log = self.backend.log_info(self.request.log.clone()).await?;
+        let through = log.map_or(Position::START, |log| log.compacted_through);
+        if through <= self.seen || self.projection.allow_compacted {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::HistoryCompacted { through }).with_hint(
+            "events above the checkpoint are gone: `allow_compacted` goes on with what is left of them",
+        ))
     }
 
     /// Takes a page of events.
     pub(super) async fn turn(&mut self, projector: &mut impl Projector) -> Result<Turn> {
         self.request.after = Some(self.seen);
         let page: Page<Event> = self.backend.read_events(self.request.clone()).await?;
+        self.check_history().await?;
         let end = page.next.unwrap_or(page.through).max(self.seen);
         self.take_all(&page.items, projector).await?;
         let is_last = page.next.is_none();

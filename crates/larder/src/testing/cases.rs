@@ -13,6 +13,7 @@ use super::{
     failures,
     fixture::Fixture,
     history, projection,
+    projection::rebuild as projection_rebuild,
     query_db::{
         batch as query_db_batch, changes as query_db_changes, define as query_db_define,
         index as query_db_index, item as query_db_item, paging as query_db_paging, query as query_db_query,

@@ -250,6 +250,10 @@ macro_rules! __conformance_cases {
                 pr_02_it_stops_before_a_failing_event,
                 pr_02_it_tries_again,
                 pr_02_long_errors_are_kept_in_part,
+                pr_04_waiting_ends_when_it_has_come_so_far,
+                pr_05_batches_give_the_same_as_single_events,
+            }
+            projection_rebuild {
                 pr_03_a_failed_rebuild_leaves_nothing,
                 pr_03_a_failed_rebuild_leaves_the_old_one,
                 pr_03_a_rebuild_over_compacted_history_must_be_allowed,
@@ -258,10 +262,9 @@ macro_rules! __conformance_cases {
                 pr_03_a_requested_rebuild_is_done_by_the_runner,
                 pr_03_a_requested_rebuild_outlives_its_runner,
                 pr_03_dropped_in_a_rebuild_it_leaves_no_copy,
+                pr_03_history_that_goes_meanwhile_is_told,
                 pr_03_it_writes_nothing_else,
                 pr_03_others_cannot_write_what_it_owns,
-                pr_04_waiting_ends_when_it_has_come_so_far,
-                pr_05_batches_give_the_same_as_single_events,
             }
             query_db_define {
                 qd_01_a_definition_can_change_during_a_rebuild,
