@@ -29,6 +29,7 @@ use super::{
     config::{backup, in_use, sqlite as config_sqlite},
     event_log::sqlite as event_log_sqlite,
     failures::sqlite as failures_sqlite,
+    projection::sqlite as projection_sqlite,
     snapshot::sqlite as snapshot_sqlite,
     task_bucket::sqlite as task_sqlite,
 };

@@ -559,6 +559,9 @@ macro_rules! __conformance_cases {
                 fl_02_verify_finds_an_altered_event,
                 fl_02_verify_finds_what_does_not_fit_together,
             }
+            projection_sqlite {
+                pr_03_another_process_may_ask_for_a_rebuild,
+            }
             snapshot_sqlite {
                 fl_02_an_altered_snapshot_is_never_data,
                 sn_05_a_failing_prune_never_fails_a_save,

@@ -1,6 +1,8 @@
 //! Cases of projections: pr_01 to pr_05, and the guard of el_08. Those of rebuilds have a file of their own.
 
 pub(super) mod rebuild;
+#[cfg(feature = "sqlite")]
+pub(super) mod sqlite;
 
 use std::{
     sync::{

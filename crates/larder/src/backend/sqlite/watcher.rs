@@ -52,11 +52,13 @@ fn watch(weak: &Weak<Shared>, running: &Mutex<bool>) {
     }
 }
 
-/// A number that rises with every append to any log, every change of a QueryDb, and every put into a task bucket.
+/// A number that is another after every append to any log, every change of a QueryDb or of a projection's record, and every
+/// put into a task bucket.
 fn heads(shared: &Shared) -> Result<f64> {
     shared.pool.read(|connection| {
         let sql = "SELECT (SELECT total(head) FROM log) + (SELECT total(version) FROM query_db)
-                     + (SELECT total(counter) FROM task_bucket)";
+                     + (SELECT total(counter) FROM task_bucket)
+                     + (SELECT total(checksum) FROM projection)";
         let mut statement = connection.prepare_cached(sql)?;
         Ok(statement.query_row([], |row| row.get(0))?)
     })
