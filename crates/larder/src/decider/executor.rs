@@ -180,6 +180,22 @@ async fn load<D>(log: &EventLog, decider: &D, stream: &str) -> Result<Loaded<D::
 where
     D: Decider<Event: DeserializeOwned>,
 {
+    let loaded = replay(log, decider, stream).await?;
+    if loaded.head > 0 || log.head(stream).await? == 0 {
+        return Ok(loaded);
+    }
+    // A stream that was compacted empty has a head, and nothing to read; one that somebody has begun meanwhile has both.
+    let again = replay(log, decider, stream).await?;
+    if again.head > 0 {
+        return Ok(again);
+    }
+    Err(Error::corrupted("a stream that was compacted, and no snapshot of it").with("stream", stream))
+}
+
+async fn replay<D>(log: &EventLog, decider: &D, stream: &str) -> Result<Loaded<D::State>>
+where
+    D: Decider<Event: DeserializeOwned>,
+{
     let mut loaded = Loaded { state: decider.initial(), head: 0, position: Position::START, snapshot_at: 0 };
     let mut events = log.read(stream, ..).each();
     while let Some(event) = events.try_next().await? {
@@ -188,12 +204,6 @@ where
         }
         (loaded.head, loaded.position) = (event.seq_nr, event.position);
         loaded.state = decider.evolve(loaded.state, &event.decode_enum()?);
-    }
-    // A stream that was compacted empty has a head, and nothing to read.
-    if loaded.head == 0 && log.head(stream).await? > 0 {
-        return Err(
-            Error::corrupted("a stream that was compacted, and no snapshot of it").with("stream", stream)
-        );
     }
     Ok(loaded)
 }
