@@ -27,6 +27,7 @@ use uuid::Uuid;
 use self::batch_digest::batch_id_reused;
 pub(crate) use self::projection::REBUILD_VERSIONS;
 pub use self::projection::{ProjectionOperation, REBUILD_SUFFIX};
+pub(crate) use self::projection::{check_checkpoint, check_checkpoint_and_rebuilds};
 pub use self::query_db::{
     ChangesRead, ItemData, ItemSource, ItemsRead, QueryDbOperation, QueryDbOutcome, QueryDbStats, SaveMode,
 };

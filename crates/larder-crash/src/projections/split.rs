@@ -47,7 +47,7 @@ fn taken_apart(request: &CommitRequest) -> Option<(Vec<Operation>, Operation)> {
     let stays = ProjectionOperation::SetCheckpoint {
         projection: projection.clone(),
         expected: Some(*expected),
-        position: *expected,
+        position: expected.0,
     };
     let operations = std::iter::once(Operation::Projection(stays)).chain(writes.iter().cloned()).collect();
     Some((operations, first.clone()))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    error::{Error, ErrorKind, Result},
     event::Position,
     projection::{DeadLetter, ProjectionFailure},
     query::Query,
@@ -27,12 +28,13 @@ pub enum ProjectionOperation {
         /// The QueryDbs that it alone writes.
         owns: Vec<String>,
     },
-    /// Moves the checkpoint. `Conflict` if it is not where it is expected. A failure that was recorded is over.
+    /// Moves the checkpoint. `Conflict` if it is not where it is expected, or if a rebuild was finished since: what was loaded
+    /// before is of another read model. A failure that was recorded is over.
     SetCheckpoint {
         /// The projection.
         projection: Arc<str>,
-        /// Where it is believed to be; `None` moves it from anywhere.
-        expected: Option<Position>,
+        /// Where it is believed to be, and after how many finished rebuilds; `None` moves it from anywhere.
+        expected: Option<(Position, u64)>,
         /// Where it goes.
         position: Position,
     },
@@ -102,6 +104,28 @@ pub enum ProjectionOperation {
         /// The projection.
         projection: Arc<str>,
     },
+}
+
+/// Fails with `Conflict` unless both are the same.
+pub(crate) fn check_checkpoint(expected: Position, actual: Position) -> Result<()> {
+    if expected == actual {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict { expected: expected.get(), actual: actual.get() }))
+}
+
+/// The same for a checkpoint and the number of rebuilds that were finished.
+pub(crate) fn check_checkpoint_and_rebuilds(
+    expected: Option<(Position, u64)>,
+    (checkpoint, rebuilds): (Position, u64),
+) -> Result<()> {
+    let Some((expected, seen)) = expected else { return Ok(()) };
+    check_checkpoint(expected, checkpoint)?;
+    if seen == rebuilds {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict { expected: seen, actual: rebuilds })
+        .with("rebuilds", "one was finished meanwhile"))
 }
 
 /// How the copy of a QueryDb that a rebuild fills is called. Users cannot name one so.

@@ -58,7 +58,9 @@ impl ProjectionBatch {
     /// As [`QueryDb::load_one`], and what is wrong with what was added.
     pub async fn load_one(&self, query_db: &QueryDb, key: impl Into<ItemKey> + Send) -> Result<Option<Item>> {
         let ItemKey { partition, sub } = key.into();
-        let items = self.load(query_db, partition).await?;
+        let name = self.target(query_db.name());
+        let backend = self.store.backend().await?;
+        let items = self.overlay.load(&*backend, &self.operations, name, partition, Some(&sub)).await?;
         Ok(items.into_iter().find(|item| item.key.sub == sub))
     }
 
@@ -69,7 +71,7 @@ impl ProjectionBatch {
     pub async fn load(&self, query_db: &QueryDb, partition: impl Into<String> + Send) -> Result<Vec<Item>> {
         let (name, partition) = (self.target(query_db.name()), partition.into());
         let backend = self.store.backend().await?;
-        self.overlay.load(&*backend, &self.operations, name, partition).await
+        self.overlay.load(&*backend, &self.operations, name, partition, None).await
     }
 
     /// The QueryDb's name, or that of its copy.

@@ -26,6 +26,8 @@ pub struct ProjectionInfo {
     pub rebuild_requested: bool,
     /// How far a rebuild that is under way has come.
     pub rebuild: Option<Position>,
+    /// How many rebuilds were finished.
+    pub rebuilds: u64,
     /// How many events were passed over.
     pub dead_letters: u64,
 }
@@ -43,6 +45,7 @@ impl ProjectionInfo {
             failure: None,
             rebuild_requested: false,
             rebuild: None,
+            rebuilds: 0,
             dead_letters: 0,
         }
     }

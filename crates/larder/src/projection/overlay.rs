@@ -51,15 +51,17 @@ impl Overlay {
         });
     }
 
-    /// The items of a partition: those that are stored, with the operations applied to them.
+    /// The items of a partition: those that are stored, with the operations applied to them. If only one of them is
+    /// wanted, what is stored of the others is not read.
     pub(super) async fn load(
         &self,
         backend: &dyn Backend,
         operations: &[Operation],
         query_db: Arc<str>,
         partition: String,
+        wanted: Option<&KeyValue>,
     ) -> Result<Vec<Item>> {
-        let stored = backend.load_items(query_db.clone(), partition.clone(), None).await?;
+        let stored = backend.load_items(query_db.clone(), partition.clone(), wanted.cloned()).await?;
         let Some(numbers) = self.of_partition.get(&(query_db.clone(), partition.clone())) else {
             return Ok(stored);
         };

@@ -84,6 +84,7 @@ async fn catch_up_and_swap(
         let expected = projection.checkpoint().await?;
         // A live runner that is ahead has seen more: its events are to come here first.
         if expected > rebuilt {
+            runner.check_reachable(expected).await?;
             continue;
         }
         let finish = ProjectionOperation::FinishRebuild { projection: name.clone(), expected, rebuilt };

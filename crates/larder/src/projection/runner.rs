@@ -57,17 +57,29 @@ async fn follow(
             end_request(projection, rebuilt).await?;
             runner = Runner::new(projection, log, query, Target::Live).await?;
         }
-        while runner.turn(&mut projector).await? == Turn::More {}
-        changed(&mut listeners).await;
+        match runner.catch_up(&mut projector).await {
+            Ok(()) => changed(&mut listeners).await,
+            // What it has loaded is of the read model before a rebuild that somebody else has finished.
+            Err(error) if error.is_conflict() && runner.is_rebuilt().await? => {
+                runner = Runner::new(projection, log, query, Target::Live).await?;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
-/// Ends a request for a rebuild that history does not allow: every later run would fail as well.
+/// Ends a request for a rebuild that has failed for a reason of its own: every later run would fail as well.
 async fn end_request(projection: &Projection, rebuilt: Result<()>) -> Result<()> {
     if let Err(error) = &rebuilt
-        && let ErrorKind::HistoryCompacted { through } = *error.kind()
+        && !is_of_the_store(error.kind())
+        && !error.is_conflict()
     {
-        let failure = ProjectionFailure::new(through, error.to_string(), 1);
+        let position = match *error.kind() {
+            ErrorKind::Projector { position } => position,
+            ErrorKind::HistoryCompacted { through } => through,
+            _ => projection.checkpoint().await?,
+        };
+        let failure = ProjectionFailure::new(position, told(error), 1);
         let name = projection.projection.clone();
         let operation = ProjectionOperation::RecordFailure { projection: name, failure };
         let backend = projection.store.backend().await?;
@@ -107,9 +119,32 @@ pub(super) async fn commit(backend: &dyn Backend, operations: Vec<Operation>) ->
     backend.commit(request).await.map(drop)
 }
 
+/// What an error says, with what the projector said.
+fn told(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
 /// Whether a commit was refused because of a write that was added, and not because of the checkpoint, which comes first.
 fn is_of_a_write(error: &Error) -> bool {
-    error.index().is_some_and(|index| index > 0)
+    error.index().is_some_and(|index| index > 0) && !is_of_the_store(error.kind())
+}
+
+/// Whether it is the store that fails, and no event is to blame: no policy passes over that.
+fn is_of_the_store(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Io
+            | ErrorKind::Full
+            | ErrorKind::Locked
+            | ErrorKind::ReadOnly
+            | ErrorKind::Closed
+            | ErrorKind::Corrupted
+            | ErrorKind::CommitUnknown
+            | ErrorKind::Poisoned
+    )
 }
 
 /// What is filled.
@@ -139,6 +174,8 @@ pub(super) struct Runner<'a> {
     singly: bool,
     /// As it is stored.
     pub(super) checkpoint: Position,
+    /// How many rebuilds were finished when it began.
+    rebuilds: u64,
     /// How far events were looked at: beyond the checkpoint there were none that match.
     pub(super) seen: Position,
 }
@@ -169,8 +206,9 @@ impl<'a> Runner<'a> {
             projection.owns.clone().into(),
             target == Target::Copies,
         );
-        let runner =
-            Self { projection, backend, request, target, batch, singly: false, checkpoint, seen: checkpoint };
+        let rebuilds = info.map_or(0, |info| info.rebuilds);
+        let (singly, seen) = (false, checkpoint);
+        let runner = Self { projection, backend, request, target, batch, singly, checkpoint, rebuilds, seen };
         runner.check_history().await?;
         Ok(runner)
     }
@@ -187,23 +225,55 @@ impl<'a> Runner<'a> {
         ))
     }
 
+    /// Fails if the log does not go so far.
+    pub(super) async fn check_reachable(&self, checkpoint: Position) -> Result<()> {
+        let log = self.backend.log_info(self.request.log.clone()).await?;
+        if log.is_some_and(|log| log.head >= checkpoint) {
+            return Ok(());
+        }
+        let reason = format!("it is at {checkpoint}, and its log does not go so far");
+        Err(Error::invalid("checkpoint", reason))
+    }
+
+    /// Takes page after page, until there is no more.
+    async fn catch_up(&mut self, projector: &mut impl Projector) -> Result<()> {
+        while self.turn(projector).await? == Turn::More {}
+        Ok(())
+    }
+
+    /// Whether a rebuild was finished since it began.
+    async fn is_rebuilt(&self) -> Result<bool> {
+        let info = self.projection.info().await?;
+        Ok(info.is_some_and(|info| info.rebuilds != self.rebuilds))
+    }
+
     /// Takes a page of events.
     pub(super) async fn turn(&mut self, projector: &mut impl Projector) -> Result<Turn> {
         self.request.after = Some(self.seen);
         let page: Page<Event> = self.backend.read_events(self.request.clone()).await?;
         self.check_history().await?;
         let end = page.next.unwrap_or(page.through).max(self.seen);
-        self.take_all(&page.items, projector).await?;
         let is_last = page.next.is_none();
         let lags = end.get() - self.checkpoint.get() >= LAG;
         if !page.items.is_empty() || lags {
-            match self.commit(end).await {
+            match self.take_together(&page.items, end, projector).await {
                 Err(error) if is_of_a_write(&error) => self.take_singly(&page.items, end, projector).await?,
                 ended => ended?,
             }
         }
         self.seen = end;
         Ok(if is_last { Turn::CaughtUp } else { Turn::More })
+    }
+
+    /// Takes events with one commit, or with more if some are passed over.
+    async fn take_together(
+        &mut self,
+        events: &[Event],
+        end: Position,
+        projector: &mut impl Projector,
+    ) -> Result<()> {
+        self.take_all(events, projector).await?;
+        self.commit(end).await
     }
 
     async fn take_all(&mut self, events: &[Event], projector: &mut impl Projector) -> Result<()> {
@@ -257,20 +327,23 @@ impl<'a> Runner<'a> {
             let mark = self.batch.mark();
             let Err(error) = self.attempt(event, projector).await? else { return Ok(()) };
             self.batch.return_to(mark);
+            let error = match error.downcast::<Error>() {
+                Ok(own) if is_of_the_store(own.kind()) => return Err(*own),
+                Ok(own) => own,
+                Err(other) => other,
+            };
             attempts += 1;
             // A store that is being closed is no failure of the event.
             if self.projection.store.is_closed() {
                 return Err(Error::new(ErrorKind::Closed));
             }
-            let policy =
-                if self.target == Target::Live { self.projection.on_failure } else { FailurePolicy::Stop };
-            match policy {
+            match self.projection.on_failure {
                 FailurePolicy::Retry { attempts: most, backoff } if attempts < most => {
                     let wait =
                         backoff.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(LONGEST_BACKOFF);
                     self.projection.store.timer().await?.sleep(wait).await;
                 }
-                FailurePolicy::Skip => return self.skip(event, &error).await,
+                FailurePolicy::Skip if self.target == Target::Live => return self.skip(event, &error).await,
                 _ => return Err(self.stop(event, error, attempts).await),
             }
         }
@@ -300,6 +373,10 @@ impl<'a> Runner<'a> {
         if !self.batch.is_empty() || self.seen > self.checkpoint {
             self.commit(self.seen).await?;
         }
+        if self.target == Target::Copies {
+            // The projection itself has not stopped.
+            return Ok(());
+        }
         let failure = ProjectionFailure::new(position, error.to_string(), attempts);
         let projection = self.projection.projection.clone();
         let operation = ProjectionOperation::RecordFailure { projection, failure };
@@ -316,7 +393,8 @@ impl<'a> Runner<'a> {
         // First: the writes of the QueryDbs that it owns are its own, and a second runner stops before it does harm.
         let checkpoint = match self.target {
             Target::Live => {
-                ProjectionOperation::SetCheckpoint { projection, expected: Some(expected), position }
+                let expected = Some((expected, self.rebuilds));
+                ProjectionOperation::SetCheckpoint { projection, expected, position }
             }
             Target::Copies => ProjectionOperation::SetRebuildCheckpoint { projection, expected, position },
         };
@@ -326,5 +404,21 @@ impl<'a> Runner<'a> {
         commit(&*self.backend, operations).await?;
         self.checkpoint = position;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refused_write_is_an_events_fault() {
+        let refused = Error::new(ErrorKind::AlreadyExists).at_index(1);
+        assert!(is_of_a_write(&refused));
+        let first = Error::new(ErrorKind::Conflict { expected: 1, actual: 2 }).at_index(0);
+        assert!(!is_of_a_write(&first), "the checkpoint comes first");
+        for kind in [ErrorKind::Io, ErrorKind::Full, ErrorKind::Corrupted, ErrorKind::CommitUnknown] {
+            assert!(!is_of_a_write(&Error::new(kind).at_index(1)));
+        }
     }
 }

@@ -275,6 +275,28 @@ pub(super) fn pr_02_a_refused_write_fails_its_event_alone(fixture: &dyn Fixture)
     ended(&store, running)
 }
 
+pub(super) fn pr_02_refused_writes_and_failures_of_one_page(fixture: &dyn Fixture) -> CaseResult {
+    let (store, log, counts, projection) = parts(fixture)?;
+    counts.save("there", &json!({})).wait()?;
+    let types = ["Refused", "Bad", "Good", "Refused", "Good"];
+    log.append("s", 0, types.map(|event_type| NewEvent::new(event_type, &1))).wait()?;
+    let rows = counts.clone();
+    let projector = move |event: &Event, batch: &mut ProjectionBatch| {
+        match event.event_type.as_str() {
+            "Refused" => batch.add(rows.save("there", &json!({})).if_absent()),
+            "Bad" => return Err(BoxError::from("no")),
+            _ => batch.add(rows.increment("all", "good", 1)),
+        }
+        Ok(())
+    };
+    let running = spawn(&projection.clone().on_failure(FailurePolicy::Skip), &log, projector);
+    waited(&projection, Position::new(5))?;
+    let letters: Vec<_> =
+        projection.dead_letters().wait()?.iter().map(|letter| letter.position.get()).collect();
+    assert_eq!((letters, item(&counts, "all")?), (vec![1, 2, 4], json!({ "good": 2 })));
+    ended(&store, running)
+}
+
 pub(super) fn pr_02_compacted_history_is_told(fixture: &dyn Fixture) -> CaseResult {
     let (store, log, counts, projection) = parts(fixture)?;
     log.append("s", 0, numbered(5)).wait()?;

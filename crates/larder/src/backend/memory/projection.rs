@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use super::{query_db::QueryDbState, state::Transaction};
 use crate::{
-    backend::{Outcome, ProjectionOperation, REBUILD_SUFFIX, REBUILD_VERSIONS},
+    backend::{
+        Outcome, ProjectionOperation, REBUILD_SUFFIX, REBUILD_VERSIONS, check_checkpoint as check,
+        check_checkpoint_and_rebuilds as check_with_rebuilds,
+    },
     error::{Error, ErrorKind, Result},
     event::Position,
     projection::{DeadLetter, ProjectionInfo},
@@ -105,14 +108,6 @@ impl ProjectionState {
     }
 }
 
-/// Fails with `Conflict` unless both are the same.
-fn check(expected: Position, actual: Position) -> Result<()> {
-    if expected == actual {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Conflict { expected: expected.get(), actual: actual.get() }))
-}
-
 impl Transaction<'_> {
     pub(super) fn change_projection(&mut self, operation: ProjectionOperation) -> Result<Outcome> {
         match operation {
@@ -129,7 +124,7 @@ impl Transaction<'_> {
             }
             ProjectionOperation::SetCheckpoint { projection, expected, position } => {
                 let info = &mut self.projections.entry(&projection).info;
-                check(expected.unwrap_or(info.checkpoint), info.checkpoint)?;
+                check_with_rebuilds(expected, (info.checkpoint, info.rebuilds))?;
                 (info.checkpoint, info.failure) = (position, None);
                 self.projecting = Some(projection);
             }
@@ -222,6 +217,7 @@ impl Transaction<'_> {
         check(expected, info.checkpoint)?;
         check(rebuilt, info.rebuild.ok_or_else(no_rebuild)?)?;
         (info.checkpoint, info.rebuild, info.failure) = (rebuilt, None, None);
+        info.rebuilds += 1;
         info.rebuild_requested = false;
         for name in info.owns.clone() {
             let copy: Arc<str> = format!("{name}{REBUILD_SUFFIX}").into();

@@ -11,7 +11,10 @@ use super::{
     writer::{Failure, Writer, Written},
 };
 use crate::{
-    backend::{Finding, Outcome, ProjectionOperation, VerifyReport},
+    backend::{
+        Finding, Outcome, ProjectionOperation, VerifyReport, check_checkpoint as check,
+        check_checkpoint_and_rebuilds as check_with_rebuilds,
+    },
     error::{Error, ErrorKind, Result},
     event::Position,
     projection::{DeadLetter, ProjectionFailure, ProjectionInfo},
@@ -45,6 +48,14 @@ pub(super) struct Rest {
     /// How far a rebuild that is under way has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rebuild: Option<Position>,
+    /// How many were finished.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    rebuilds: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Record {
@@ -93,7 +104,7 @@ impl Record {
     fn info(self, connection: &Connection) -> Result<ProjectionInfo> {
         let sql = "SELECT count(*) FROM dead_letter WHERE projection = ?1";
         let letters: i64 = connection.prepare_cached(sql)?.query_row([&self.name], |row| row.get(0))?;
-        let Rest { mut query, owns, failure, rebuild_requested, rebuild } = self.rest;
+        let Rest { mut query, owns, failure, rebuild_requested, rebuild, rebuilds } = self.rest;
         Ok(ProjectionInfo {
             log: self.log,
             query: query.pop(),
@@ -102,6 +113,7 @@ impl Record {
             failure,
             rebuild_requested,
             rebuild,
+            rebuilds,
             dead_letters: from_sql(letters)?,
             ..ProjectionInfo::new(self.name)
         })
@@ -193,8 +205,8 @@ impl Writer {
             }
             ProjectionOperation::SetCheckpoint { projection, expected, position } => {
                 let mut record = self.record_or_new(projection)?;
-                let actual = Position::new(record.checkpoint);
-                check(expected.unwrap_or(actual), actual)?;
+                let actual = (Position::new(record.checkpoint), record.rest.rebuilds);
+                check_with_rebuilds(*expected, actual)?;
                 (record.checkpoint, record.rest.failure) = (position.get(), None);
                 self.store_record(projection, &record)?;
                 self.projecting = Some(projection.clone());
@@ -306,6 +318,7 @@ impl Writer {
         check(expected, Position::new(record.checkpoint))?;
         check(rebuilt, record.rest.rebuild.ok_or_else(no_rebuild)?)?;
         record.checkpoint = rebuilt.get();
+        record.rest.rebuilds += 1;
         (record.rest.rebuild, record.rest.rebuild_requested, record.rest.failure) = (None, false, None);
         for name in &record.rest.owns {
             self.take_copy_over(&name.as_str().into())?;
@@ -350,14 +363,6 @@ impl Writer {
         Err(Error::new(ErrorKind::ProjectionBehind { projection: behind.name, checkpoint })
             .with_hint("let it catch up, or force it: the projection will be told that history is missing"))
     }
-}
-
-/// Fails with `Conflict` unless both are the same.
-fn check(expected: Position, actual: Position) -> Result<()> {
-    if expected == actual {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Conflict { expected: expected.get(), actual: actual.get() }))
 }
 
 fn check_owns(record: &Record) -> Result<()> {

@@ -96,7 +96,10 @@ pub(in crate::testing) fn pr_03_a_failed_rebuild_leaves_nothing(fixture: &dyn Fi
     let rebuilt = owner.rebuild(&log, Query::all(), Counts { failing, ..Counts::new(&counts) }).wait();
     refused!(rebuilt, ErrorKind::Projector { .. });
     let info = owner.info().wait()?.expect("it is registered");
-    assert!(info.rebuild.is_none() && info.failure.is_some(), "{info:?}");
+    assert!(
+        info.rebuild.is_none() && info.failure.is_none(),
+        "the projection itself has not stopped: {info:?}"
+    );
     assert!(!has_copy(&store)?, "the copy is gone");
     Ok(())
 }
@@ -238,5 +241,52 @@ pub(in crate::testing) fn pr_03_history_that_goes_meanwhile_is_told(fixture: &dy
     refused!(owner.rebuild(&log, Query::all(), compacts).wait(), ErrorKind::HistoryCompacted { .. });
     assert_eq!(item(&counts, "all")?, json!({ "Counted": 4 }), "the old one is as it was");
     assert!(!has_copy(&store)?);
+    Ok(())
+}
+
+pub(in crate::testing) fn pr_03_a_runner_goes_on_after_a_rebuild_beside_it(
+    fixture: &dyn Fixture,
+) -> CaseResult {
+    let (store, log, counts, projection) = parts(fixture)?;
+    let owner = projection.owns([&counts]);
+    let good = Query::from(QueryItem::new().types(["Good"]));
+    let begun = log.append("s", Expected::Any, [NewEvent::new("Good", &1)]).wait()?;
+    let run = owner.run(&log, good.clone(), Counts::new(&counts));
+    let running = thread::spawn(move || run.wait());
+    waited(&owner, begun.last_position)?;
+    // The runner passes over this one and keeps its checkpoint; the rebuild moves it.
+    log.append("s", Expected::Any, [NewEvent::new("Other", &1)]).wait()?;
+    owner.rebuild(&log, good, Counts::new(&counts)).wait()?;
+    let last = log.append("s", Expected::Any, [NewEvent::new("Good", &1)]).wait()?;
+    waited(&owner, last.last_position)?;
+    assert_eq!(item(&counts, "all")?, json!({ "Good": 2 }));
+    assert_eq!(owner.info().wait()?.map(|info| info.rebuilds), Some(1));
+    ended(&store, running)
+}
+
+pub(in crate::testing) fn pr_03_a_rebuild_tries_again(fixture: &dyn Fixture) -> CaseResult {
+    let (_store, log, counts, projection) = parts(fixture)?;
+    log.append("s", 0, [NewEvent::new("Bad", &1)]).wait()?;
+    let left = Arc::new(AtomicU32::new(2));
+    let policy = FailurePolicy::Retry { attempts: 3, backoff: Duration::from_secs(60) };
+    let projector = Counts { failing: Some(("Bad", left)), ..Counts::new(&counts) };
+    let rebuild = projection.owns([&counts]).on_failure(policy).rebuild(&log, Query::all(), projector);
+    let rebuilding = thread::spawn(move || rebuild.wait());
+    while !rebuilding.is_finished() {
+        fixture.clock().advance(Duration::from_secs(30));
+        thread::sleep(Duration::from_millis(1));
+    }
+    rebuilding.join().expect("no panic")?;
+    assert_eq!(item(&counts, "all")?, json!({ "Bad": 1 }));
+    Ok(())
+}
+
+pub(in crate::testing) fn pr_03_a_checkpoint_beyond_the_log_is_told(fixture: &dyn Fixture) -> CaseResult {
+    let (_store, log, counts, projection) = parts(fixture)?;
+    let owner = projection.owns([&counts]);
+    log.append("s", 0, numbered(3)).wait()?;
+    owner.set_checkpoint(Position::new(100)).wait()?;
+    let rebuilt = owner.rebuild(&log, Query::all(), Counts::new(&counts)).wait();
+    refused!(rebuilt, ErrorKind::InvalidArgument { .. });
     Ok(())
 }

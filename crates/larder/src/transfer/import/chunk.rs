@@ -107,7 +107,7 @@ impl Chunk {
             self.push_to_projection(ProjectionOperation::Register { projection, log, query, owns });
         }
         // Nobody has run it since it was looked for.
-        let expected = Some(Position::START);
+        let expected = Some((Position::START, 0));
         self.push_to_projection(ProjectionOperation::SetCheckpoint {
             projection: projection.clone(),
             expected,
