@@ -83,6 +83,21 @@ fn what_fails_is_repeated_given_up_and_redriven() {
 }
 
 #[test]
+fn what_nobody_reads_fails_nothing() {
+    let folder = Folder::new();
+    put(&folder, &["a", "--text", "x"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let command =
+        ["--exec", "echo ran >> out; echo told; echo warned >&2", "--until-empty", "--backoff", "1ms"];
+    let mut worker = folder.command(&[&WORK[..], &command].concat());
+    let ended = Ended::of(&worker.stderr(writer).output().unwrap());
+    assert!(ended.code == 0 && ended.stdout.contains("1 task done, 0 failed attempts"), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("out")).unwrap(), "ran\n", "it ran once");
+    assert_eq!(folder.json(&["tasks", "dead", "--bucket", "mails"]), [json!(null); 0]);
+}
+
+#[test]
 fn a_killed_worker_leaves_its_lease_to_run_out() {
     let folder = Folder::new();
     put(&folder, &["a", "--text", "x"]);
