@@ -26,7 +26,8 @@ pub(super) async fn wait_for(
 ) -> Result<bool> {
     let backend = projection.store.backend().await?;
     let timer = projection.store.timer().await?;
-    let end = patience.map(|patience| timer.now() + patience);
+    // A patience beyond what a clock can tell has no end.
+    let end = patience.and_then(|patience| timer.now().checked_add(patience));
     let mut listener = backend.bus().listen(&channel(&projection.projection));
     loop {
         listener.observe();

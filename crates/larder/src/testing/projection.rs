@@ -323,6 +323,8 @@ pub(super) fn pr_04_waiting_ends_when_it_has_come_so_far(fixture: &dyn Fixture) 
     // It does not read that event, and has nothing left to read before it.
     waited(&projection, other.last_position)?;
     assert_eq!(item(&counts, "all")?, json!({ "Good": 1 }));
+    // The longest patience has no end that a clock could tell.
+    assert!(projection.wait_for_at_most(other.last_position, Duration::MAX).wait()?);
     ended(&store, running)
 }
 
