@@ -40,7 +40,7 @@ pub(crate) use self::{
     increment::Incremented,
     item::{Definition, Prepared},
     pager::{Candidate, Offered, Pager},
-    plan::{Order, Plan},
+    plan::{Order, Plan, after_prefix},
     ttl::{PURGED_AT_ONCE, is_visible},
 };
 use crate::{

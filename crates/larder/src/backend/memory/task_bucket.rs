@@ -16,6 +16,7 @@ use crate::{
     error::Result,
     limits::Limits,
     page::Page,
+    query_db::after_prefix,
     task_bucket::{DeadTask, Object, ObjectInfo, TaskBucketInfo, page_of},
 };
 
@@ -127,6 +128,24 @@ impl Bucket {
     }
 }
 
+/// The keys of a prefix, which ends before `end`, that a listing has still before it; `None` if there can be none.
+fn keys_left<'a>(
+    prefix: &'a str,
+    end: Option<&'a str>,
+    after: Option<&'a str>,
+    descending: bool,
+) -> Option<(Bound<&'a str>, Bound<&'a str>)> {
+    let whole = (Bound::Included(prefix), end.map_or(Bound::Unbounded, Bound::Excluded));
+    let Some(after) = after else { return Some(whole) };
+    let (is_below, is_above) = (after < prefix, end.is_some_and(|end| after >= end));
+    match (descending, is_below, is_above) {
+        (false, true, _) | (true, _, true) => Some(whole),
+        (false, _, true) | (true, true, _) => None,
+        (false, false, false) => Some((Bound::Excluded(after), whole.1)),
+        (true, false, false) => Some((whole.0, Bound::Excluded(after))),
+    }
+}
+
 impl TaskBuckets {
     fn bucket(&mut self, name: &Arc<str>) -> &mut Bucket {
         self.buckets.entry(name.clone()).or_default()
@@ -172,18 +191,14 @@ impl TaskBuckets {
     pub(super) fn objects(&self, request: &ObjectsRead, limits: &Limits) -> Result<Page<ObjectInfo>> {
         let ObjectsRead { bucket: name, prefix, after, limit, descending, .. } = request;
         let Some(bucket) = self.buckets.get(name) else { return page_of([], *limit, limits) };
-        let all = bucket.objects.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
-        let all = all.take_while(|(key, _)| key.starts_with(prefix));
-        let is_left = |key: &str| match after {
-            Some(after) if *descending => key < after.as_str(),
-            Some(after) => key > after.as_str(),
-            None => true,
+        let end = after_prefix(prefix);
+        let Some(left) = keys_left(prefix, end.as_deref(), after.as_deref(), *descending) else {
+            return page_of([], *limit, limits);
         };
-        let rows = all.filter(|(key, _)| is_left(key));
+        let rows = bucket.objects.range::<str, _>(left);
         let info = |(_, kept): (_, &KeptObject)| kept.row(name).cloned().map(ObjectInfo::from);
         if *descending {
-            let backwards: Vec<_> = rows.collect();
-            page_of(backwards.into_iter().rev().map(info), *limit, limits)
+            page_of(rows.rev().map(info), *limit, limits)
         } else {
             page_of(rows.map(info), *limit, limits)
         }
@@ -351,5 +366,31 @@ impl Transaction<'_> {
     pub(super) fn change_task_bucket(&mut self, operation: &TaskBucketOperation) -> Result<Outcome> {
         let now = self.now;
         operate_on_bucket(self.task_buckets, operation, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each page begins where the last one ended: what came before is not looked at again.
+    #[test]
+    fn a_page_begins_where_the_last_one_ended() {
+        let left = |after, descending| keys_left("b/", Some("b0"), after, descending);
+        let (low, high) = (Bound::Included("b/"), Bound::Excluded("b0"));
+        let five = Bound::Excluded("b/5");
+        let expected = [
+            (None, Some((low, high)), Some((low, high))),
+            (Some("a"), Some((low, high)), None),
+            (Some("b/"), Some((Bound::Excluded("b/"), high)), Some((low, Bound::Excluded("b/")))),
+            (Some("b/5"), Some((five, high)), Some((low, five))),
+            (Some("b0"), None, Some((low, high))),
+            (Some("c"), None, Some((low, high))),
+        ];
+        for (after, up, down) in expected {
+            assert_eq!((left(after, false), left(after, true)), (up, down), "{after:?}");
+        }
+        let last = keys_left("\u{10ffff}", None, Some("\u{10ffff}x"), false);
+        assert_eq!(last, Some((Bound::Excluded("\u{10ffff}x"), Bound::Unbounded)));
     }
 }

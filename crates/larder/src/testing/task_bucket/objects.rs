@@ -90,6 +90,12 @@ pub(in crate::testing) fn tb_01_listings_are_in_order_and_lose_nothing(fixture: 
     assert_eq!(listed(&bucket.list("b/").wait()?), ["b/10", "b/2", "b/é", "b/\u{10ffff}x"]);
     assert_eq!(listed(&bucket.list("b/").descending().limit(2).wait()?), ["b/\u{10ffff}x", "b/é"]);
     assert_eq!(listed(&bucket.list("d").wait()?), [""; 0]);
+    // A place outside the prefix has all of it behind it, or none.
+    for (after, up, down) in [("a", 4, 0), ("b/", 4, 0), ("b/2", 2, 1), ("b0", 0, 4), ("c", 0, 4)] {
+        let read = || bucket.list("b/").after(after.to_owned());
+        let counted = (read().wait()?.items.len(), read().descending().wait()?.items.len());
+        assert_eq!(counted, (up, down), "{after}");
+    }
     refused!(bucket.list("").wait(), ErrorKind::TooLarge { .. });
     for descending in [false, true] {
         let (mut all, mut after) = (Vec::new(), None);
