@@ -5,6 +5,7 @@ use std::{
     collections::BinaryHeap,
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
@@ -98,16 +99,18 @@ impl Shared {
 }
 
 /// Rings what is due, then waits for the next: it looks up now and then, to end when nobody holds the timer any more.
+///
+/// It rings without the lock, since a waker is foreign code: it may poll at once and set the next alarm, or panic.
 fn run(shared: &Weak<Shared>) {
     const LONGEST: Duration = Duration::from_millis(500);
     while let Some(shared) = shared.upgrade() {
         let now = shared.clock.now();
         let mut state = shared.lock();
-        while let Some(Reverse(alarm)) = state.alarms.peek()
-            && (alarm.at <= now || Arc::strong_count(&alarm.slot) == 1)
-        {
-            let alarm = state.alarms.pop().map(|Reverse(alarm)| alarm);
-            alarm.iter().for_each(|alarm| alarm.slot.ring());
+        let due = state.take_due(now);
+        if !due.is_empty() {
+            drop(state);
+            due.iter().for_each(|slot| ring(slot));
+            continue;
         }
         let Some(Reverse(next)) = state.alarms.peek() else {
             // Whoever sets the next alarm starts another thread.
@@ -117,6 +120,26 @@ fn run(shared: &Weak<Shared>) {
         let left = next.at.duration_since(now).unwrap_or_default();
         let patience = if shared.clock.is_set_by_hand() { LOOK } else { left.min(LONGEST) };
         drop(shared.changed.wait_timeout(state, patience));
+    }
+}
+
+/// Rings one; a waker that panics silences none of the others.
+fn ring(slot: &Slot) {
+    if catch_unwind(AssertUnwindSafe(|| slot.ring())).is_err() {
+        tracing::error!("a waker panicked");
+    }
+}
+
+impl State {
+    /// Takes out what is due, and what nobody waits for any more, down to the first that has to wait.
+    fn take_due(&mut self, now: SystemTime) -> Vec<Arc<Slot>> {
+        let mut due = Vec::new();
+        while let Some(Reverse(alarm)) = self.alarms.peek()
+            && (alarm.at <= now || Arc::strong_count(&alarm.slot) == 1)
+        {
+            due.extend(self.alarms.pop().map(|Reverse(alarm)| alarm.slot));
+        }
+        due
     }
 }
 
@@ -192,6 +215,8 @@ impl Ord for Alarm {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, task::Wake};
+
     use super::*;
     use crate::{clock::SystemClock, operation::wait, testing::ManualClock};
 
@@ -217,5 +242,51 @@ mod tests {
         clock.advance(Duration::from_secs(3_601));
         sleeper.join().expect("it wakes");
         assert!(Pin::new(&mut long).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    /// A waker that does something at once, on the thread that wakes.
+    struct Inline<F>(F);
+
+    impl<F: Fn() + Send + Sync + 'static> Wake for Inline<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+
+    /// Polls a sleep once with such a waker; the sleep must be kept until it rings.
+    fn on_wake(sleep: &mut Sleep, act: impl Fn() + Send + Sync + 'static) {
+        let waker = Waker::from(Arc::new(Inline(act)));
+        assert!(Pin::new(sleep).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+
+    #[test]
+    fn a_waker_may_set_the_next_alarm_at_once() {
+        let clock = Arc::new(ManualClock::default());
+        let timer = Timer::new(clock.clone());
+        let (tell, told) = mpsc::channel();
+        let mut first = timer.sleep(Duration::from_secs(1));
+        let again = timer.clone();
+        on_wake(&mut first, move || {
+            let mut second = again.sleep(Duration::from_secs(1));
+            let is_pending = Pin::new(&mut second).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+            tell.send(is_pending).expect("the test waits");
+        });
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true), "it deadlocks");
+    }
+
+    #[test]
+    fn a_waker_that_panics_silences_no_other() {
+        let clock = Arc::new(ManualClock::default());
+        let timer = Timer::new(clock.clone());
+        let (tell, told) = mpsc::channel();
+        let (mut bad, mut good) = (timer.sleep(Duration::from_secs(1)), timer.sleep(Duration::from_secs(2)));
+        on_wake(&mut bad, || panic!("on purpose"));
+        on_wake(&mut good, move || tell.send(()).expect("the test waits"));
+        for _ in 0..2 {
+            clock.advance(Duration::from_secs(1));
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(()), "the timer's thread is gone");
     }
 }
