@@ -66,7 +66,10 @@ impl Task {
         self.object_version == Some(self.version)
     }
 
-    /// The trigger's number, which stays the same over all attempts.
+    /// The trigger's number, which stays the same over all attempts until the task is given up.
+    ///
+    /// A [redrive](crate::TaskBucket::redrive) gives it a new one. To tell a task over redrives too, as an idempotency
+    /// key must, take its key, kind and version: these stay.
     #[must_use]
     pub fn trigger(&self) -> u64 {
         self.held.lease.trigger

@@ -168,6 +168,8 @@ pub(in crate::testing) fn tb_04_a_dead_letter_lets_the_next_one_go(fixture: &dyn
     acknowledge(&backend, last[0].lease)?;
     let redriven = claim(&backend, 9)?;
     assert_eq!((redriven[0].version, redriven[0].attempt), (letters[1].version, 1));
+    assert_eq!((&redriven[0].key, redriven[0].kind), (&letters[1].key, letters[1].kind));
+    assert_ne!(redriven[0].lease.trigger, letters[1].trigger, "its number is new");
     assert_eq!(bucket.discard(None).wait()?, 1);
     assert_eq!(bucket.dead_letters().wait()?.items, []);
     assert!(store.verify(crate::Progress::default()).wait()?.is_sound());
