@@ -494,6 +494,8 @@ pub struct StoreStats {
     pub snapshots: SnapshotStats,
     /// Each task bucket, ascending by name.
     pub task_buckets: Vec<TaskBucketStats>,
+    /// What is known of each projection, ascending by name.
+    pub projections: Vec<ProjectionInfo>,
 }
 
 /// Numbers about a log.
@@ -536,6 +538,8 @@ pub struct VerifyReport {
     pub objects: u64,
     /// Triggers and dead letters whose checksum was recomputed.
     pub triggers: u64,
+    /// Projections whose record was looked at, and its checksum recomputed where the backend keeps one.
+    pub projections: u64,
     /// What is wrong, the first 1,000 findings.
     pub findings: Vec<Finding>,
     /// Findings beyond those.

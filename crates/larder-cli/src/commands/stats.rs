@@ -9,7 +9,7 @@ use crate::{
     ui::{Part, Table, Ui, bytes, count, counted},
 };
 
-/// Counts logs, streams and events, by type, and the items of QueryDbs
+/// Counts what is stored: logs, QueryDbs, snapshots, task buckets and projections
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stats {}
 
@@ -61,6 +61,13 @@ fn stats_json(stats: &StoreStats) -> Value {
             "tasks": bucket.triggers,
             "dead_letters": bucket.dead_letters,
         })).collect::<Vec<_>>(),
+        "projections": stats.projections.iter().map(|info| json!({
+            "projection": info.projection,
+            "log": info.log,
+            "checkpoint": info.checkpoint,
+            "dead_letters": info.dead_letters,
+            "owns": info.owns,
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -85,6 +92,11 @@ fn show(ui: &Ui, stats: &StoreStats) -> std::io::Result<()> {
         let (objects, tasks) = (counted(bucket.objects, "object"), counted(bucket.triggers, "task"));
         let (size, dead) = (bytes(bucket.bytes), counted(bucket.dead_letters, "dead letter"));
         ui.line(format!("bucket {}: {objects}, {size}, {tasks}, {dead}", bucket.name))?;
+    }
+    for info in &stats.projections {
+        let (checkpoint, dead) = (count(info.checkpoint.get()), counted(info.dead_letters, "dead letter"));
+        let of = info.log.as_ref().map(|log| format!(" of {log}")).unwrap_or_default();
+        ui.line(format!("projection {}: through {checkpoint}{of}, {dead}", info.projection))?;
     }
     if stats.logs.is_empty() {
         return ui.line("no logs");

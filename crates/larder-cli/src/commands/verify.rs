@@ -37,6 +37,7 @@ impl Verify {
                 "snapshots": report.snapshots,
                 "objects": report.objects,
                 "triggers": report.triggers,
+                "projections": report.projections,
                 "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
                 "more_findings": report.more_findings,
             }))?;
@@ -48,12 +49,15 @@ impl Verify {
                 ui.line(format!("and {} more", count(report.more_findings)))?;
             }
             let checked = format!(
-                "{}, {}, {}, {}, {} checked",
+                "{}, {}, {}, {}, {}, {}, {}, {} checked",
                 counted(report.events, "event"),
                 counted(report.items, "item"),
                 counted(report.index_entries, "stored index row"),
                 counted(report.conditions, "condition"),
-                counted(report.snapshots, "snapshot")
+                counted(report.snapshots, "snapshot"),
+                counted(report.objects, "object"),
+                counted(report.triggers, "trigger"),
+                counted(report.projections, "projection")
             );
             let verdict = match total {
                 0 => ui.paint(Part::Good, "sound"),

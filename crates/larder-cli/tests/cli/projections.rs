@@ -89,6 +89,20 @@ fn projections_are_listed_with_their_state() {
 }
 
 #[test]
+fn stats_and_verify_count_projections() {
+    let folder = projected();
+    let stats = &folder.json(&["stats"])[0]["projections"];
+    let told: Vec<_> = (0..3).map(|n| (&stats[n]["projection"], &stats[n]["checkpoint"])).collect();
+    let expected = [("owner", 3), ("skipping", 3), ("stopped", 1)].map(|(name, at)| (json!(name), json!(at)));
+    assert_eq!(told, expected.each_ref().map(|(name, at)| (name, at)));
+    assert_eq!((&stats[0]["owns"], &stats[1]["dead_letters"]), (&json!(["Owned"]), &json!(1)));
+    let shown = folder.ok(&["stats"]);
+    assert!(shown.contains("projection skipping: through 3 of orders, 1 dead letter\n"), "{shown}");
+    assert_eq!(folder.json(&["verify"])[0]["projections"], 3);
+    assert!(folder.ok(&["verify"]).contains("0 objects, 0 triggers, 3 projections checked"));
+}
+
+#[test]
 fn a_failure_is_shown_with_its_place_and_text() {
     let folder = projected();
     let status = &folder.json(&["projections", "status", "stopped"])[0];

@@ -50,6 +50,7 @@ fn objects_go_in_and_come_out() {
     assert_eq!(folder.json(&["stats"])[0]["task_buckets"][0]["bytes"], 8);
     let verified = folder.json(&["verify"]).remove(0);
     assert_eq!((&verified["objects"], &verified["triggers"]), (&json!(2), &json!(2)));
+    assert!(folder.ok(&["verify"]).contains("2 objects, 2 triggers, 0 projections checked"));
 }
 
 #[test]

@@ -299,6 +299,7 @@ impl Backend for MemoryBackend {
                     query_dbs,
                     snapshots,
                     task_buckets,
+                    projections: state.projections.infos(),
                 })
             })
         })

@@ -104,6 +104,10 @@ pub(super) fn pr_01_each_event_takes_effect_once(fixture: &dyn Fixture) -> CaseR
     assert_eq!(item(&counts, "all")?, json!({ "Counted": 3, "Late": 1 }));
     assert_eq!(item(&counts, "s")?, json!({ "events": 3, "last": 3 }));
     assert_eq!(projection.checkpoint().wait()?, Position::new(4));
+    let stats = store.stats().wait()?.projections;
+    assert_eq!(stats, store.projections().wait()?);
+    assert_eq!((stats.len(), stats[0].checkpoint), (1, Position::new(4)));
+    assert_eq!(store.verify(crate::Progress::default()).wait()?.projections, 1);
     ended(&store, running)
 }
 

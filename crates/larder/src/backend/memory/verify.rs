@@ -25,6 +25,7 @@ pub(super) fn verify(state: &State, progress: &Progress) -> VerifyReport {
     }
     state.snapshots.verify(&mut report);
     state.task_buckets.verify(&mut report);
+    report.projections += state.projections.infos().len() as u64;
     report
 }
 

@@ -163,13 +163,14 @@ fn read_letter(projection: &str, row: &Row<'_>) -> Result<DeadLetter> {
 
 /// Re-checks every record and dead letter.
 pub(super) fn verify(connection: &Connection, report: &mut VerifyReport) -> Result<()> {
-    let mut find = |problem: String| report.find(Finding { log: None, position: None, problem });
+    let finding = |error: Error| Finding { log: None, position: None, problem: error.to_string() };
     let mut statement =
         connection.prepare("SELECT name, log, checkpoint, rest, checksum FROM projection NOT INDEXED")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
+        report.projections += 1;
         if let Err(error) = Record::read(row) {
-            find(error.to_string());
+            report.find(finding(error));
         }
     }
     let mut statement =
@@ -178,7 +179,7 @@ pub(super) fn verify(connection: &Connection, report: &mut VerifyReport) -> Resu
     while let Some(row) = rows.next()? {
         let read = row.get::<_, String>(3).map_err(Error::from).and_then(|name| read_letter(&name, row));
         if let Err(error) = read {
-            find(error.to_string());
+            report.find(finding(error));
         }
     }
     Ok(())

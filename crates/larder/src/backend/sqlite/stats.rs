@@ -29,6 +29,7 @@ pub(super) fn read(shared: &Shared) -> Result<StoreStats> {
         }
         stats.snapshots = super::snapshot::stats(connection)?;
         stats.task_buckets = super::task_bucket::stats(connection)?;
+        stats.projections = super::projection::infos(connection)?;
         stats.query_dbs = query_db::stats(shared, connection)?;
         Ok(stats)
     })
