@@ -1,11 +1,15 @@
 //! Whether a group waits for more company before it is synced.
 //!
 //! Who was just answered often has the next write ready at once. To wait for them saves syncs, as one then serves all of
-//! them; but meanwhile nothing is on its way to the disk. It pays where a sync takes longer than they take to return.
+//! them; but meanwhile nothing is on its way to the disk. It pays unless they take far longer to return than a sync takes: a
+//! sync for some of them costs the others the next one, and wakes as many threads as one for all.
 
 use std::time::Duration;
 
 use larder_runtime::Stopwatch;
+
+/// A group waits for its callers if they return within the time of so many syncs.
+const SYNCS: u32 = 4;
 
 /// The callers who were answered last, and what is known of how fast they, and the disk, are.
 #[derive(Debug, Default)]
@@ -48,8 +52,9 @@ impl Company {
     pub(crate) fn patience(&self, present: usize) -> Option<Duration> {
         let since = self.since.as_ref()?;
         let callers = u32::try_from(present).ok()?.checked_add(self.away)?;
-        let pays = self.turnaround.value.saturating_mul(callers) < self.sync.value;
-        self.sync.value.checked_sub(since.elapsed()).filter(|_| pays)
+        let most = self.sync.value * SYNCS;
+        let pays = self.turnaround.value.saturating_mul(callers) < most;
+        most.checked_sub(since.elapsed()).filter(|_| pays)
     }
 }
 
@@ -88,18 +93,18 @@ mod tests {
         company.answered(2, SLOW);
         assert!(!company.returned() && company.returned() && !company.returned());
         company.answered(2, SLOW);
-        assert!(company.patience(1).is_some_and(|patience| patience < SLOW));
+        assert!(company.patience(1).is_some_and(|patience| patience < SLOW * SYNCS));
         assert!(!company.returned() && company.returned());
         assert_eq!(company.patience(2), None);
     }
 
     #[test]
-    fn who_stays_away_longer_than_a_sync_takes_is_not_waited_for() {
+    fn who_stays_away_far_longer_than_a_sync_takes_is_not_waited_for() {
         let sync = Duration::from_micros(50);
         let mut company = Company::default();
         for _ in 0..3 {
             company.answered(2, sync);
-            sleep(2 * sync);
+            sleep(20 * sync);
         }
         company.answered(2, sync);
         assert_eq!(company.patience(1), None);

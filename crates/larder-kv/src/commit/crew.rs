@@ -1,7 +1,7 @@
 //! The two threads that commit for callers who cannot do it themselves.
 //!
-//! One syncs, group after group, and is kept from it by nothing else. The other gives the answers, and meanwhile writes what
-//! those who were answered have brought along: so it is in the file already when its sync begins.
+//! One syncs, group after group. While others wait for the next sync, the other one gives the answers, and writes what those
+//! who were answered have brought along: so it is in the file already when its sync begins.
 
 use std::{
     collections::VecDeque,
@@ -87,8 +87,16 @@ impl Core {
             queue.crew.summoned = 0;
             drop(queue);
             let synced = self.sync_group();
-            lock(&self.queue).crew.synced.push_back(synced);
-            self.answered.notify_one();
+            let mut queue = lock(&self.queue);
+            if queue.crew.summoned == 0 && queue.crew.synced.is_empty() {
+                // Nobody waits for the next sync.
+                drop(queue);
+                self.answer(synced);
+            } else {
+                queue.crew.synced.push_back(synced);
+                drop(queue);
+                self.answered.notify_one();
+            }
             compaction::if_due(self);
         }
     }
